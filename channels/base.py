@@ -1,0 +1,290 @@
+"""What a channel is: value objects in, normalised events out, and one way to fail.
+
+Services hand in plain values and take plain values back. A channel knows no database and no Flask, and
+its network calls run only in the worker, with no transaction open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Protocol
+
+Kind = Literal["whatsapp", "email", "sms", "facebook", "instagram"]
+Action = Literal["retry", "window", "permanent", "account"]
+
+
+class ChannelError(Exception):
+    """A provider refused or could not be reached.
+
+    `action` says what follows: `retry` later, `window` (the customer must write first, or a template), `permanent`
+    (this message will never go), `account` (the whole account is held and the admin told).
+    `unknown` means the request was written but no answer came: the message may have gone, so it is never repeated blindly.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        action: Action = "permanent",
+        code: str | None = None,
+        retry_after: float | None = None,
+        unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.action, self.code = message, action, code
+        self.retry_after, self.unknown = retry_after, unknown
+
+    @property
+    def permanent(self) -> bool:
+        return self.action != "retry" and not self.unknown
+
+
+class BadSignature(Exception):
+    """A callback did not prove that the provider sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting that an admin enters for a channel account."""
+
+    name: str
+    label: str
+    secret: bool = False
+    required: bool = True
+    hint: str = ""
+    pattern: str = ""
+    default: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel lets us send. `text` counts in `text_unit`; 0 means no limit of the channel's own."""
+
+    text: int = 0
+    text_unit: Literal["characters", "bytes"] = "characters"
+    caption: int = 0
+    window_hours: int = 0  # 0: one may always write first
+    templates: bool = False
+    attachments: int = 10  # files in one message
+    media: Mapping[str, int] = field(default_factory=dict)  # MIME type or "image/*" → bytes
+    text_with_attachment: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A connected number, mailbox or page, with its secrets in clear: made by services just before a call."""
+
+    id: str
+    business_id: str
+    kind: Kind
+    address: str  # what customers write to, for people to read
+    config: Mapping[str, Any]
+    callback_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on its way out. `read` is called in the worker, once or more."""
+
+    id: str
+    filename: str
+    mime: str
+    size: int
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    name: str
+    language: str
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)  # component ("header", "body", "button:0") → values
+    parameter_names: Sequence[str] = ()  # of the body, when the template's format is NAMED
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send. `to` is the provider's own id of the person, exactly as it came in where it came in."""
+
+    id: str  # our message id; goes along wherever the provider returns it
+    to: str
+    text: str = ""
+    files: Sequence[File] = ()
+    template: Template | None = None
+    reply_to: str | None = None  # the provider's id of the quoted message
+    subject: str | None = None
+    thread: Mapping[str, Any] = field(default_factory=dict)  # what the channel kept for threading (email)
+    sender_name: str | None = None
+    window_open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider accepted it. `provider_ids` holds one id for each call that one message needed, first one first."""
+
+    provider_ids: tuple[str, ...]
+    status: Literal["sent", "delivered"] = "sent"
+    thread: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A file that came in, not fetched yet: by provider id or by URL, or already at hand (`data`)."""
+
+    mime: str = "application/octet-stream"
+    filename: str = ""
+    provider_id: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    data: bytes | None = None
+    voice: bool = False
+    content_id: str | None = None  # of an inline image
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who wrote. `address` is what to answer to, verbatim; `phone` and `email` only if the channel proves them."""
+
+    address: str
+    name: str = ""
+    username: str = ""
+    phone: str | None = None  # E.164
+    email: str | None = None
+    scoped_id: str | None = None  # a BSUID, PSID or IGSID
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A customer wrote, or (`echo`) the owner wrote in the provider's own app."""
+
+    provider_id: str
+    account: str  # the provider's own id of our number, page or mailbox
+    person: Person
+    at: datetime
+    text: str = ""
+    kind: str = "text"  # text image video audio file sticker location contacts reaction story unsupported …
+    media: Sequence[Media] = ()
+    reply_to: str | None = None
+    subject: str | None = None
+    echo: bool = False
+    opens_window: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)  # shown or kept beside the text: location, contacts, html, …
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something happened to a message that we have: a reaction, an edit, a deletion."""
+
+    account: str
+    kind: Literal["reaction", "edit", "delete"]
+    target: str  # provider id of the message concerned
+    at: datetime
+    person: Person | None = None
+    emoji: str | None = None  # None removes the reaction
+    text: str | None = None
+    by_customer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message that we sent. Either `provider_id`, or `watermark` (all to `person` up to then)."""
+
+    account: str
+    status: Literal["sent", "delivered", "read", "failed"]
+    at: datetime
+    provider_id: str | None = None
+    message_id: str | None = None  # our own id, where the provider returns it
+    person: str | None = None
+    watermark: datetime | None = None
+    error_code: str | None = None
+    error: str | None = None
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChange:
+    """A person's address changed (WhatsApp: a new number or a new business-scoped id)."""
+
+    account: str
+    old: str
+    new: str
+    at: datetime
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNotice:
+    """The provider tells of trouble with the account itself (throughput, quality, a restriction)."""
+
+    account: str
+    code: str
+    text: str
+
+
+Item = Inbound | Change | Receipt | IdentityChange | AccountNotice
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One HTTP request from a provider, untouched. `url` is the public URL that the provider called."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]  # names in lower case
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the provider must hear at once."""
+
+    status: int = 200
+    body: str = ""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+class Channel(Protocol):
+    """The contract; `tests/channels/contract.py` runs it for every kind in the register."""
+
+    kind: ClassVar[Kind]
+    label: ClassVar[str]
+    fields: ClassVar[tuple[Field, ...]]
+    limits: ClassVar[Limits]
+
+    def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Check and complete what an admin entered; raise `ValueError("field: why")`."""
+
+    def account_key(self, config: Mapping[str, Any]) -> str:
+        """Give the provider's own id of this account (phone number id, page id, mailbox), unique within a business."""
+
+    def address(self, config: Mapping[str, Any]) -> str:
+        """Give what customers write to, for people to read."""
+
+    def handshake(self, callback: Callback, config: Mapping[str, Any]) -> Reply:
+        """Answer a GET by which the provider verifies the callback URL."""
+
+    def verify(self, callback: Callback, config: Mapping[str, Any]) -> None:
+        """Check the signature over the raw bytes; raise `BadSignature`. Never parses before that."""
+
+    def parse(self, callback: Callback) -> list[Item]:
+        """Turn one verified callback into items. Never raises: what it does not know becomes an `unsupported` item."""
+
+    def reply(self, callback: Callback) -> Reply:
+        """Give the answer that the provider expects to an accepted callback."""
+
+    def send(self, account: Account, message: Outgoing) -> Sent:
+        """Send one message; raise `ChannelError`. Blocking; worker only."""
+
+    def fetch_media(self, account: Account, media: Media, *, max_bytes: int) -> tuple[bytes, str, str]:
+        """Fetch one file; give (bytes, MIME type as declared, file name); raise `ChannelError`. Worker only."""
+
+    def check(self, account: Account) -> dict[str, Any]:
+        """Ask the provider whether the credentials work; give what it says of the account; raise `ChannelError`."""
+
+    def templates(self, account: Account) -> list[dict[str, Any]]:
+        """List the approved and other templates, or nothing where the channel has none."""

@@ -1,0 +1,109 @@
+"""What may be asked for later, and where: a name and ids, sent to the queue after the commit.
+
+Services and edges call `run_later`, `ring` and `announce`; `worker.py` does the work. Nothing here is the truth: the
+database says what is due, so a lost wake-up costs time and nothing else, and a queue that is down is only logged.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+from flask import Flask, current_app
+from redis import ConnectionPool, Redis, RedisError
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from models import db
+
+log = structlog.get_logger()
+
+# name → queue. The worker has a function of each name; tests/test_house.py compares the two.
+QUEUES = {
+    "process_callback": "callbacks",
+    "deliver_message": "messages",
+    "fetch_attachment": "media",
+    "sync_templates": "slow",
+    "erase_files": "slow",
+    "drain_webhooks": "webhooks",
+}
+TIMEOUTS = {"webhooks": 24 * 3600, "slow": 3600}  # seconds; a drain lives long
+BREAK_SECONDS = 1.0  # after a failure, how long requests do without the queue instead of waiting for it each
+
+
+def init_app(app: Flask, redis_url: str) -> None:
+    pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=0.5, socket_timeout=2.0, health_check_interval=30)
+    app.extensions["redis"] = Redis(connection_pool=pool)
+    app.extensions["queues"] = {
+        name: Queue(name, connection=app.extensions["redis"], serializer=JSONSerializer) for name in set(QUEUES.values())
+    }
+    app.extensions["queue_broken_until"] = 0.0
+
+
+def run_later(name: str, *ids: UUID) -> None:
+    """Ask for a job once this transaction has committed; asking twice is asking once."""
+    _asked()[("job", name, ids)] = None
+
+
+def ring(bell: str, item: UUID) -> None:
+    """Wake a resident loop (`worker.drain_…`) for one item after the commit: a burst is one wake-up."""
+    _asked()[("bell", bell, (item,))] = None
+
+
+def announce(business_id: UUID) -> None:
+    """Tell open screens, after the commit, that this business has new events."""
+    _asked()[("live", "live", (business_id,))] = None
+
+
+def _asked() -> dict[tuple[str, str, tuple[UUID, ...]], None]:
+    return db.session.info.setdefault("jobs", {})  # type: ignore[no-any-return]
+
+
+@event.listens_for(Session, "after_commit")
+def _send(session: Session) -> None:
+    asked = session.info.pop("jobs", None)
+    if not asked or monotonic() < current_app.extensions["queue_broken_until"]:
+        return
+    try:
+        with current_app.extensions["redis"].pipeline(transaction=False) as pipe:
+            for kind, name, ids in asked:
+                _SEND[kind](pipe, name, [str(item) for item in ids])
+            pipe.execute()
+    except RedisError as exc:
+        current_app.extensions["queue_broken_until"] = monotonic() + BREAK_SECONDS
+        log.warning("queue_unreachable", error=str(exc), unsent=len(asked))
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop("jobs", None)
+
+
+def _send_job(pipe: Any, name: str, ids: list[str]) -> None:
+    queue = current_app.extensions["queues"][QUEUES[name]]
+    # A result nobody reads is not kept, and a failure lives in our own tables.
+    queue.enqueue_call(
+        f"worker.{name}",
+        args=tuple(ids),
+        timeout=TIMEOUTS.get(QUEUES[name], 300),
+        result_ttl=0,
+        failure_ttl=3600,
+        pipeline=pipe,
+    )
+
+
+def _send_bell(pipe: Any, name: str, ids: list[str]) -> None:
+    pipe.sadd(f"due:{name}", *ids)
+    pipe.lpush(f"bell:{name}", "1")
+    pipe.ltrim(f"bell:{name}", 0, 0)
+
+
+def _send_live(pipe: Any, name: str, ids: list[str]) -> None:
+    pipe.publish(f"live:{ids[0]}", "1")
+
+
+_SEND = {"job": _send_job, "bell": _send_bell, "live": _send_live}

@@ -1,0 +1,271 @@
+"""The facts, in order: every verb appends what happened, and the commit writes it.
+
+`settle` is a transaction's last act. Under the business's clock row it numbers conversations, stamps messages and events
+so that `created_at` and `sequence` rise strictly in the order in which transactions become visible, renders each
+webhook body once, and fans it out to the endpoints that want it. A commit settles by itself; an edge settles before,
+when its answer shows the stamps. See docs/decisions/0003-order.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+import jobs
+from lib import js_json
+from lib.ids import uuid7
+from models import Conversation, Delivery, Event, Message, db
+from services import payloads
+
+TYPES = {
+    "message.received": "New inbound message from a customer",
+    "message.sent": "Outbound message sent to a customer",
+    "message.status_changed": "A message was delivered, read or failed",
+    "conversation.created": "New conversation started",
+    "conversation.assigned": "Conversation assigned to an agent",
+    "conversation.status_changed": "Status of a conversation updated",
+    "customer.created": "New customer added",
+    "customer.updated": "Customer details modified",
+    "customer.deleted": "Customer erased",
+    "customer.merged": "Two customers became one",
+    "webhook.test": "A test, sent on request",
+}
+# Facts that only open screens hear of: they have a place in the order and no body.
+SCREEN_TYPES = {"message.noted", "message.queued", "message.changed", "conversation.changed"}
+MAX_BODY = 100_000  # bytes; Express refuses bodies over 102,400 and a refusal is not retried
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(slots=True)
+class _Fact:
+    type: str
+    data: Callable[[], dict[str, Any]] | None
+    customer_id: UUID | None
+    conversation_id: UUID | None
+    message_id: UUID | None
+    channel: str | None
+    direction: str | None
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What one transaction holds back for one business until it settles."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    facts: list[_Fact] = field(default_factory=list)
+
+
+def append(
+    business_id: UUID,
+    kind: str,
+    data: Callable[[], dict[str, Any]] | None = None,
+    *,
+    customer_id: UUID | None = None,
+    conversation: Conversation | None = None,
+    message: Message | None = None,
+) -> None:
+    """Tell of a change. `data` is called when the stamps are known; a fact for screens alone has none."""
+    place = message or conversation
+    _outbox(business_id).facts.append(
+        _Fact(
+            type=kind,
+            data=data,
+            customer_id=customer_id or (place.customer_id if place else None),
+            conversation_id=message.conversation_id if message else conversation.id if conversation else None,
+            message_id=message.id if message else None,
+            channel=place.channel if place else None,
+            direction=message.direction if message else None,
+        )
+    )
+
+
+def hold(row: Conversation | Message) -> None:
+    """Keep a new row back until it can be numbered or stamped."""
+    outbox = _outbox(row.business_id)
+    if isinstance(row, Conversation):
+        outbox.conversations.append(row)
+    else:
+        outbox.messages.append(row)
+
+
+def settle() -> None:
+    """Give out the order and write what is held; doing it twice does nothing the second time."""
+    _settle(db.session())
+
+
+def page(business_id: UUID, *, after: int, types: list[str] | None, limit: int) -> list[Event]:
+    """Give the events after a sequence, oldest first."""
+    query = select(Event).where(Event.business_id == business_id, Event.sequence > after)
+    query = query.where(Event.type.in_(types or TYPES))
+    return list(db.session.scalars(query.order_by(Event.sequence).limit(limit)))
+
+
+def last_sequence(business_id: UUID) -> int:
+    statement = text("SELECT last_sequence FROM business_clocks WHERE business_id = :business_id")
+    return db.session.scalar(statement, {"business_id": business_id}) or 0
+
+
+def _outbox(business_id: UUID) -> _Outbox:
+    boxes = db.session.info.setdefault("outbox", {})
+    return boxes.setdefault(business_id, _Outbox())  # type: ignore[no-any-return]
+
+
+@sqlalchemy_event.listens_for(Session, "before_commit")
+def _settle(session: Session) -> None:
+    boxes = session.info.pop("outbox", None)
+    if not boxes:
+        return
+    session.flush()  # whatever the held rows point to
+    for business_id in sorted(boxes):
+        _settle_business(session, business_id, boxes[business_id])
+
+
+@sqlalchemy_event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop("outbox", None)
+
+
+_STAMP = text("""
+    WITH stamp AS (
+        UPDATE business_clocks
+        SET last_at = greatest(clock_timestamp(), last_at + interval '1 microsecond')
+                      + (:stamps - 1) * interval '1 microsecond',
+            last_sequence = last_sequence + :facts,
+            last_conversation = last_conversation + :conversations
+        WHERE business_id = :business_id
+        RETURNING last_at, last_sequence, last_conversation)
+    SELECT stamp.*, (
+        SELECT coalesce(json_agg(json_build_object('id', id, 'events', events, 'channels', channels,
+                                                   'direction', direction)), '[]')
+        FROM webhook_endpoints WHERE business_id = :business_id AND state <> 'disabled') AS endpoints
+    FROM stamp""")
+
+
+def _settle_business(session: Session, business_id: UUID, box: _Outbox) -> None:
+    stamps = max(1, len(box.messages) + len(box.facts))
+    counts = {"stamps": stamps, "facts": len(box.facts), "conversations": len(box.conversations)}
+    row = session.execute(_STAMP, {"business_id": business_id} | counts).one()
+    at = row.last_at - (stamps - 1) * _MICROSECOND
+    for number, conversation in enumerate(box.conversations, row.last_conversation - len(box.conversations) + 1):
+        conversation.number = number
+        session.add(conversation)
+    for message in box.messages:
+        message.created_at = at
+        at += _MICROSECOND
+        session.add(message)
+    session.flush()
+    if box.facts:
+        rows = _render(business_id, box.facts, at, row.last_sequence - len(box.facts) + 1)
+        write(session, Event, rows)
+        _fan_out(session, business_id, rows, row.endpoints)
+        jobs.announce(business_id)
+
+
+def _render(business_id: UUID, facts: list[_Fact], at: datetime, sequence: int) -> list[dict[str, Any]]:
+    rows = []
+    for offset, fact in enumerate(facts):
+        event_id, stamp = uuid7(), at + offset * _MICROSECOND
+        rows.append(
+            {
+                "business_id": business_id,
+                "sequence": sequence + offset,
+                "id": event_id,
+                "type": fact.type,
+                "created_at": stamp,
+                "customer_id": fact.customer_id,
+                "conversation_id": fact.conversation_id,
+                "message_id": fact.message_id,
+                "channel": fact.channel,
+                "direction": fact.direction,
+                "body": render_body(business_id, event_id, fact.type, stamp, fact.data()) if fact.data else b"",
+            }
+        )
+    return rows
+
+
+def render_body(business_id: UUID, event_id: UUID, kind: str, at: datetime, data: dict[str, Any]) -> bytes:
+    """Write the envelope: a fixed point of JavaScript's parse and stringify, and never over `MAX_BODY` bytes."""
+    envelope = {
+        "id": str(event_id),
+        "event": kind,
+        "timestamp": payloads.time(at),
+        "business_id": str(business_id),
+        "data": data,
+    }
+    body = js_json.dumps(envelope)
+    room = MAX_BODY // 2
+    while len(body) > MAX_BODY and room > 64:
+        body = js_json.dumps(envelope | {"data": _shorten(data, room)})
+        room //= 2
+    return body
+
+
+def _shorten(data: dict[str, Any], room: int) -> dict[str, Any]:
+    """Cut the text to `room` bytes in both places it stands in, and then the customer's own long fields."""
+    shorter = dict(data)
+    if isinstance(data.get("content"), str):
+        cut = data["content"].encode()[:room].decode(errors="ignore")
+        shorter |= {"content": cut, "content_truncated": True}
+        shorter["message"] = data["message"] | {"content": cut, "content_truncated": True}
+    if room < MAX_BODY // 8 and "customer" in data:
+        shorter["customer"] = data["customer"] | {"notes": None, "custom_fields": {}, "customer_truncated": True}
+    return shorter
+
+
+def _fan_out(session: Session, business_id: UUID, rows: list[dict[str, Any]], endpoints: list[dict[str, Any]]) -> None:
+    deliveries = []
+    for endpoint in endpoints:
+        endpoint_id = UUID(endpoint["id"])
+        wanted = [row for row in rows if _wants(endpoint, row)]
+        deliveries += [_delivery(row, endpoint_id) for row in wanted]
+        if wanted:
+            jobs.ring("webhooks", endpoint_id)
+    if deliveries:
+        write(session, Delivery, deliveries)
+
+
+def _wants(endpoint: dict[str, Any], row: dict[str, Any]) -> bool:
+    if row["type"] not in endpoint["events"]:
+        return False
+    if endpoint["channels"] and row["channel"] and row["channel"] not in endpoint["channels"]:
+        return False
+    return not endpoint["direction"] or not row["direction"] or row["direction"] == endpoint["direction"]
+
+
+def _delivery(row: dict[str, Any], endpoint_id: UUID) -> dict[str, Any]:
+    return {
+        "business_id": row["business_id"],
+        "id": uuid7(),
+        "endpoint_id": endpoint_id,
+        "event_sequence": row["sequence"],
+        "event_type": row["type"],
+        "order_key": row["conversation_id"] or row["customer_id"],
+        "reason": "live",
+        "state": "pending",
+        "attempt_count": 0,
+        "next_attempt_at": row["created_at"],
+        "created_at": row["created_at"],
+    }
+
+
+def write(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert rows of one table: a few by INSERT, many by COPY."""
+    if len(rows) <= 20:
+        session.execute(insert(table), rows)
+        return
+    columns = list(rows[0])
+    names = ", ".join(f'"{name}"' for name in columns)
+    cursor = session.connection().connection.cursor()
+    with cursor.copy(f"COPY {table.__tablename__} ({names}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+        for row in rows:
+            copy.write_row([Jsonb(value) if isinstance(value, dict) else value for value in map(row.get, columns)])
