@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -89,7 +90,10 @@ SPECIAL_KEYS = [
 NODE = """
 const lines = require('fs').readFileSync(0, 'utf8').split('\\u0003');
 const bad = [];
-lines.forEach((line, i) => { if (JSON.stringify(JSON.parse(line)) !== line) bad.push([line, JSON.stringify(JSON.parse(line))]); });
+for (const line of lines) {
+  const back = JSON.stringify(JSON.parse(line));
+  if (back !== line) bad.push([line, back]);
+}
 console.log(JSON.stringify({seen: lines.length, bad: bad.slice(0, 5)}));
 """
 
@@ -189,12 +193,13 @@ def test_the_document_itself_is_left_as_it_was() -> None:
     assert repr(document) == before
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+safe_numbers = st.integers(-js_json.SAFE, js_json.SAFE) | st.floats(-js_json.SAFE, js_json.SAFE)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-js_json.SAFE, js_json.SAFE) | st.floats(-js_json.SAFE, js_json.SAFE)
-    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), inner, max_size=4),
+    st.none() | st.booleans() | safe_numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(values)
@@ -329,18 +334,21 @@ def test_well_formed_bodies_are_read(raw: bytes, value: Any) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    try:
+    with contextlib.suppress(js_json.BadJson, js_json.NotPortable):
         js_json.check(js_json.loads(raw))
-    except (js_json.BadJson, js_json.NotPortable) as exc:
-        assert str(exc)
 
 
 def a_thousand_customers() -> bytes:
     record = {
-        "external_id": "CRM-1", "first_name": "María", "last_name": "Ó Briain", "email": "maria@example.com", "phone": "+353871234567",
-        "address": {"street": "1 Main Street", "city": "Cork", "postcode": "T12", "country": "IE"}, "notes": "x" * 660,
-        "tags": ["vip", "2026"], "custom_fields": {"score": 1.5, "revenue": 50000.0, "n": 12, "plan": "gold", "10": True, "2": None},
-    }  # fmt: skip
+        "external_id": "CRM-1",
+        "name": "María Ó Briain",
+        "email": "maria@example.com",
+        "phone": "+353871234567",
+        "address": {"street": "1 Main Street", "city": "Cork", "postcode": "T12", "country": "IE"},
+        "notes": "x" * 700,
+        "tags": ["vip", "2026"],
+        "custom_fields": {"score": 1.5, "revenue": 50000.0, "n": 12, "plan": "gold", "10": True, "2": None},
+    }
     return orjson.dumps({"customers": [record] * 1000})
 
 
