@@ -1,0 +1,218 @@
+"""The agents and admins of a business: who they are, and whether a password is theirs.
+
+Called by the sign-in, Settings → Team, the API of users and the command line. Ends a person's sessions by counting
+`session_epoch` up; never reads a session.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+
+from errors import Conflict, Invalid, NotFound
+from lib import addresses, passwords
+from lib.ids import is_uuid
+from models import AuditEntry, Business, User, db, now
+
+ROLES = ("agent", "admin")
+NAME_LENGTH = 120
+# What an agent may set for their own screens, and what it may be.
+PREFERENCES: dict[str, tuple[Any, ...]] = {
+    "theme": ("auto", "light", "dark"),
+    "shortcuts": (True, False),
+    "send_key": ("enter", "mod"),
+}
+
+
+def authenticate(email: str, password: str) -> User | None:
+    """Give the active user whom this address and password belong to. Takes the same time for all others."""
+    user = find_by_email(email)
+    known = user is not None and user.is_active
+    if not passwords.verify(user.password_hash if user and known else None, password) or user is None:
+        return None
+    if passwords.outdated(user.password_hash or ""):
+        user.password_hash = passwords.hash(password)
+    user.last_seen_at = now()
+    return user
+
+
+def of_session(session_id: str) -> User | None:
+    """Give the active user of `User.get_id`, unless the session ended since."""
+    user_id, _, epoch = session_id.partition(":")
+    if not is_uuid(user_id) or not epoch.isdigit():
+        return None
+    user = db.session.scalar(select(User).where(User.id == UUID(user_id)))
+    return user if user and user.is_active and user.session_epoch == int(epoch) else None
+
+
+def find_by_email(email: str) -> User | None:
+    """Look in every business: an address signs in to one alone."""
+    try:
+        address = addresses.email(email)
+    except ValueError:
+        return None
+    return db.session.scalar(select(User).where(func.lower(User.email) == address))
+
+
+def get(business: Business, user_id: UUID) -> User:
+    user = db.session.get(User, (business.id, user_id))
+    if user is None:
+        raise NotFound("There is no such user.", code="user_not_found")
+    return user
+
+
+def page(
+    business: Business, *, deactivated: bool = True, cursor: UUID | None = None, limit: int = 100
+) -> tuple[list[User], UUID | None]:
+    """Give users in the order in which they joined; the next cursor is an id."""
+    query = select(User).where(User.business_id == business.id).order_by(User.id).limit(limit + 1)
+    if not deactivated:
+        query = query.where(User.deactivated_at.is_(None))
+    if cursor:
+        query = query.where(User.id > cursor)
+    rows = list(db.session.scalars(query))
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def active(business: Business) -> list[User]:
+    """Give who can be assigned, by name."""
+    query = select(User).where(User.business_id == business.id, User.deactivated_at.is_(None))
+    return list(db.session.scalars(query.order_by(func.lower(User.name)).limit(500)))
+
+
+def create(
+    business: Business,
+    *,
+    name: str,
+    email: str,
+    role: str = "agent",
+    password: str | None = None,
+    by: User | None = None,
+) -> tuple[User, str]:
+    """Add a person; give the user and the password, which is made up where none is given."""
+    user = User(business_id=business.id, preferences={})
+    _fill(user, {"name": name, "email": email, "role": role})
+    chosen = password if password is not None else secrets.token_urlsafe(12)
+    _put_password(user, chosen)
+    db.session.add(user)
+    db.session.flush()
+    _audit(user, "user.created", by, {"role": user.role})
+    return user, chosen
+
+
+def change(business: Business, user: User, fields: dict[str, Any], *, by: User | None = None) -> User:
+    """Change name, email or role."""
+    before = {name: getattr(user, name) for name in fields}
+    if before.get("role") == "admin" and fields["role"] != "admin":
+        _keep_an_admin(business, user)
+    _fill(user, fields)
+    changed = {name: [before[name], getattr(user, name)] for name in fields if before[name] != getattr(user, name)}
+    if changed:
+        _audit(user, "user.changed", by, changed)
+    return user
+
+
+def prefer(user: User, **wishes: Any) -> None:
+    """Keep what an agent wants of their screens; nonsense is ignored."""
+    good = {name: value for name, value in wishes.items() if value in PREFERENCES.get(name, ())}
+    user.preferences = user.preferences | good
+
+
+def deactivate(business: Business, user: User, *, by: User | None = None) -> None:
+    """Sign a person out everywhere and keep them out. What they wrote stays under their name."""
+    if user.is_active:
+        _keep_an_admin(business, user)
+        user.deactivated_at = now()
+        user.session_epoch += 1
+        _audit(user, "user.deactivated", by)
+
+
+def reactivate(business: Business, user: User, *, by: User | None = None) -> None:
+    if not user.is_active:
+        user.deactivated_at = None
+        _audit(user, "user.reactivated", by)
+
+
+def set_password(user: User, password: str, *, by: User | None = None) -> None:
+    """Change the password and end every session of this user."""
+    _put_password(user, password)
+    user.session_epoch += 1
+    _audit(user, "user.password_changed", by)
+
+
+def reset_password(user: User, *, by: User | None = None) -> str:
+    """Give a new password, made up, to be told to its owner once."""
+    password = secrets.token_urlsafe(12)
+    set_password(user, password, by=by)
+    return password
+
+
+def has_password(user: User, password: str) -> bool:
+    return passwords.verify(user.password_hash, password)
+
+
+def _put_password(user: User, password: str) -> None:
+    try:
+        passwords.check(password, user.email, user.name)
+    except ValueError as exc:
+        raise Invalid(str(exc), code="weak_password", field="password") from None
+    user.password_hash = passwords.hash(password)
+
+
+def _fill(user: User, fields: dict[str, Any]) -> None:
+    if "name" in fields:
+        name = " ".join(str(fields["name"]).split())
+        if not name or len(name) > NAME_LENGTH:
+            raise Invalid(f"Enter a name of up to {NAME_LENGTH} characters.", field="name")
+        user.name = name
+    if "email" in fields:
+        user.email = _free_email(user, str(fields["email"]))
+    if "role" in fields:
+        if fields["role"] not in ROLES:
+            raise Invalid("The role is either agent or admin.", field="role")
+        user.role = fields["role"]
+
+
+def _free_email(user: User, email: str) -> str:
+    try:
+        address = addresses.email(email)
+    except ValueError as exc:
+        raise Invalid(str(exc), field="email") from None
+    owner = find_by_email(address)
+    if owner is not None and owner.id != user.id:
+        raise Conflict("Somebody already signs in with this email address.", code="email_taken", field="email")
+    return address
+
+
+def _keep_an_admin(business: Business, user: User) -> None:
+    """Refuse to take the last admin away; the lock keeps two admins from removing each other at once."""
+    db.session.execute(select(Business.id).where(Business.id == business.id).with_for_update())
+    others = select(func.count()).where(
+        User.business_id == business.id, User.role == "admin", User.deactivated_at.is_(None), User.id != user.id
+    )
+    if user.is_admin and user.is_active and not db.session.scalar(others):
+        raise Conflict("This is the only admin. Make somebody else an admin first.", code="last_admin")
+
+
+def _audit(user: User, action: str, by: User | None, details: dict[str, Any] | None = None) -> None:
+    db.session.add(
+        AuditEntry(
+            business_id=user.business_id,
+            actor_kind="user" if by else "system",
+            actor_id=by.id if by else None,
+            actor_name=by.name if by else "",
+            action=action,
+            subject_id=str(user.id),
+            details=details or {},
+        )
+    )
+
+
+def touch(user: User) -> None:
+    """Note that this person is here, at most once a minute."""
+    statement = update(User).where(User.business_id == user.business_id, User.id == user.id)
+    if user.last_seen_at is None or (now() - user.last_seen_at).total_seconds() > 60:
+        db.session.execute(statement.values(last_seen_at=now()))
