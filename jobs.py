@@ -39,7 +39,8 @@ def init_app(app: Flask, redis_url: str) -> None:
     pool = ConnectionPool.from_url(redis_url, socket_connect_timeout=0.5, socket_timeout=2.0, health_check_interval=30)
     app.extensions["redis"] = Redis(connection_pool=pool)
     app.extensions["queues"] = {
-        name: Queue(name, connection=app.extensions["redis"], serializer=JSONSerializer) for name in set(QUEUES.values())
+        name: Queue(name, connection=app.extensions["redis"], serializer=JSONSerializer)
+        for name in set(QUEUES.values())
     }
     app.extensions["queue_broken_until"] = 0.0
 

@@ -171,7 +171,7 @@ class Customer(db.Model):
         Index("ix_customers_updated", "business_id", "updated_at", "id"),
         Index("ix_customers_email", "business_id", "email", postgresql_where=text("email IS NOT NULL")),
         Index("ix_customers_phone", "business_id", "phone", postgresql_where=text("phone IS NOT NULL")),
-        Index("ix_customers_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
+        Index("ix_customers_tags", "tags", postgresql_using="gin"),
         Index("ix_customers_search", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
     )
     business_id: Mapped[UUID] = _business()

@@ -1,7 +1,7 @@
 """The facts, in order: every verb appends what happened, and the commit writes it.
 
-`settle` is a transaction's last act. Under the business's clock row it numbers conversations, stamps messages and events
-so that `created_at` and `sequence` rise strictly in the order in which transactions become visible, renders each
+`settle` is a transaction's last act. Under the business's clock row it numbers conversations, stamps messages and
+events so that `created_at` and `sequence` rise strictly in the order in which transactions become visible, renders each
 webhook body once, and fans it out to the endpoints that want it. A commit settles by itself; an edge settles before,
 when its answer shows the stamps. See docs/decisions/0003-order.md.
 """

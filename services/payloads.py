@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from flask import current_app
 
 from lib import signing
@@ -17,6 +18,10 @@ from lib import signing
 def time(value: datetime | None) -> str | None:
     """Write RFC 3339 in UTC with microseconds and `Z`."""
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if value else None
+
+
+def to_json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def customer(row: Any) -> dict[str, Any]:
@@ -78,7 +83,11 @@ def message(row: Any, attachments: Iterable[Any] | None = None) -> dict[str, Any
         "status": row.status,
         "error": {"code": row.error_code, "message": row.error} if row.error else None,
         "reply_to": str(row.reply_to_id) if row.reply_to_id else None,
-        "sender": {"type": row.sender_kind, "id": str(row.sender_id) if row.sender_id else None, "name": row.sender_name},
+        "sender": {
+            "type": row.sender_kind,
+            "id": str(row.sender_id) if row.sender_id else None,
+            "name": row.sender_name,
+        },
         "created_at": time(row.created_at),
         "updated_at": time(row.updated_at),
     }
@@ -115,14 +124,18 @@ def signed_link(attachment_id: Any) -> str:
     settings = current_app.extensions["settings"]
     until = datetime.now(UTC) + timedelta(days=settings.download_url_days, hours=1)
     expires = int(until.replace(minute=0, second=0, microsecond=0).timestamp())
-    signature = signing.link_signature(signing.derive(settings.secret_key, "download"), str(attachment_id), str(expires))
+    signature = signing.link_signature(
+        signing.derive(settings.secret_key, "download"), str(attachment_id), str(expires)
+    )
     return f"{settings.public_url}/api/download-media?id={attachment_id}&exp={expires}&sig={signature}"
 
 
 # --- what an event tells; nested and flat at once, since the guide's two receivers read one each ---
 
 
-def message_event(row: Any, customer_row: Any, conversation_row: Any, attachments: Iterable[Any] = ()) -> dict[str, Any]:
+def message_event(
+    row: Any, customer_row: Any, conversation_row: Any, attachments: Iterable[Any] = ()
+) -> dict[str, Any]:
     files = [attachment(item) for item in attachments]
     shown = message(row)
     return {
@@ -165,4 +178,3 @@ def customer_event(row: Any, **changed: Any) -> dict[str, Any]:
         "external_id": shown["external_id"],
         "created_at": shown["created_at"],
     } | changed
-
