@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 from flask import Blueprint, Flask, Response, g, request
 from flask.json.provider import JSONProvider
+from flask_migrate import Migrate
 from flask_openapi3 import OpenAPI
 from sqlalchemy import create_engine
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -104,6 +105,7 @@ def _open_doors(app: OpenAPI) -> None:
 
 def _open_services(app: Flask, settings: config.Settings) -> None:
     db.init_app(app)
+    Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=False)
     options = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
     app.extensions["read_engine"] = create_engine(settings.database_url, **options)
     app.extensions["storage"] = storage.open(settings.storage_url)
