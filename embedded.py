@@ -16,12 +16,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import IO
 
+NAMES = ("postgres", "valkey")
 DATABASE = "alacarte"
 LOG_LIMIT = 5 * 1024 * 1024
 CAP_DAC_OVERRIDE = 1 << 1
@@ -31,10 +32,12 @@ class EmbeddedError(Exception):
     """An embedded server cannot run; the message says why and what to do."""
 
 
-def start(data_dir: Path, *, durable: bool = True, connections: int = 100, attach: bool = True) -> Servers:
-    """Start both servers on what `data_dir` holds, or attach to them when another process of ours runs them.
+def start(
+    data_dir: Path, *, only: Collection[str] = NAMES, durable: bool = True, connections: int = 100, attach: bool = True
+) -> Servers:
+    """Start the servers on what `data_dir` holds, or attach to them when another process of ours runs them.
 
-    The servers end with the process that started them, however it ends. `durable=False` trades safety for speed.
+    They end with the process that started them, however it ends. `durable=False` trades safety for speed.
     """
     data_dir = data_dir.resolve()
     try:
@@ -54,55 +57,55 @@ def start(data_dir: Path, *, durable: bool = True, connections: int = 100, attac
                 f"DATA_DIR {data_dir} is in use by process {owner}. Stop that one first, or give this one a DATA_DIR "
                 "and a PORT of its own."
             ) from None
-        return Servers(data_dir, durable, connections).attach()
+        return Servers(data_dir, only, durable, connections).attach()
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
-    return Servers(data_dir, durable, connections, lock).start()
+    return Servers(data_dir, only, durable, connections, lock).start()
 
 
 class Servers:
-    """The two servers of one data directory."""
+    """The servers of one data directory; the address of one that was not asked for leads nowhere."""
 
-    def __init__(self, data_dir: Path, durable: bool, connections: int, lock: IO[str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, only: Collection[str], durable: bool, connections: int, lock: IO[str] | None = None
+    ) -> None:
         self._lock = lock
         self._sockets = _socket_dir(data_dir)
         self.postgres = Postgres(data_dir, self._sockets, durable, connections)
         self.valkey = Valkey(data_dir, self._sockets, durable)
+        self.each = [server for server in (self.postgres, self.valkey) if server.name in only]
         self.database_url = f"postgresql+psycopg://postgres@/{DATABASE}?host={self.postgres.socket.parent}"
         self.redis_url = f"unix://{self.valkey.socket}"
 
     def start(self) -> Servers:
-        both: tuple[Server, Server] = (self.postgres, self.valkey)
         try:
-            for server in both:
+            for server in self.each:
                 server.evict()
             _clear(self._sockets)
-            for server in both:
+            for server in self.each:
                 server.prepare()
                 server.launch()
-            for server in both:
-                server.wait()
+            return self.attach()
         except BaseException:
             self.stop()
             raise
-        return self
 
     def attach(self) -> Servers:
-        for server in (self.postgres, self.valkey):
+        for server in self.each:
             server.wait()
         return self
 
     def mend(self) -> list[str]:
-        """Start again whichever of the two has died; return their names."""
-        dead = [server for server in (self.postgres, self.valkey) if server.died()]
+        """Start again what has died; return the names."""
+        dead = [server for server in self.each if server.died()]
         for server in dead:
             server.launch()
         return [server.name for server in dead]
 
     def stop(self) -> None:
-        """Stop what this process started, in good order; does nothing after an attach."""
-        for server in (self.valkey, self.postgres):
+        """Stop what this process started; does nothing after an attach."""
+        for server in self.each:
             server.stop()
         if self._lock:
             shutil.rmtree(self._sockets, ignore_errors=True)
