@@ -71,6 +71,9 @@ def reading() -> Iterator[Connection]:
         yield connection
 
 
+IN_WORK = "status IN ('open', 'pending')"
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -308,8 +311,16 @@ class Conversation(db.Model):
         _to("channel_accounts", "account_id"),
         _to("users", "assignee_id", ondelete="SET NULL"),
         UniqueConstraint("business_id", "number"),
-        Index("ix_conversations_inbox", "business_id", "status", "last_message_at", "id"),
-        Index("ix_conversations_assignee", "business_id", "assignee_id", "status", "last_message_at", "id"),
+        Index("ix_conversations_status", "business_id", "status", "last_message_at", "id"),
+        Index("ix_conversations_open", "business_id", "last_message_at", "id", postgresql_where=text(IN_WORK)),
+        Index(
+            "ix_conversations_open_assignee",
+            "business_id",
+            "assignee_id",
+            "last_message_at",
+            "id",
+            postgresql_where=text(IN_WORK),
+        ),
         Index("ix_conversations_customer", "business_id", "customer_id", "last_message_at", "id"),
         Index("ix_conversations_snoozed", "snoozed_until", postgresql_where=text("status = 'snoozed'")),
     )
@@ -368,6 +379,7 @@ class Message(db.Model):
     kind: Mapped[str] = mapped_column(default="text")
     private: Mapped[bool] = mapped_column(default=False)  # a note among the team
     status: Mapped[str]  # received | queued sending sent delivered read failed unknown | note
+    announced: Mapped[bool] = mapped_column(default=True)  # false while message.received waits for its files
     content: Mapped[str] = mapped_column(default="")
     extra: Mapped[dict[str, Any]] = mapped_column(default=dict)  # location, contacts, html, template, reactions, …
     sender_kind: Mapped[str]  # customer user api app (the provider's own app) automation

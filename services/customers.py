@@ -12,6 +12,7 @@ from sqlalchemy import text
 from errors import Conflict, Invalid, NotFound
 from lib import addresses, cursors
 from lib.ids import is_uuid
+from lib.text import like
 from models import Business, reading
 from services.customer_fields import Record
 from services.customer_rows import COLUMNS, Person
@@ -82,7 +83,7 @@ def page(
         params["tag"] = tag
     if q:
         where.append("c.search LIKE :q")
-        params["q"] = f"%{_like(q.lower())}%"
+        params["q"] = f"%{like(q.lower())}%"
     if updated_since:
         where.append("c.updated_at > :since")
         params["since"] = updated_since
@@ -254,10 +255,6 @@ def _safe(read: Any) -> Key | None:
         return read()  # type: ignore[no-any-return]
     except ValueError:
         return None
-
-
-def _like(text_: str) -> str:
-    return text_.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _present(value: UUID | None) -> UUID:

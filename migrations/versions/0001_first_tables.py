@@ -408,19 +408,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("business_id", "number", name=op.f("uq_conversations_business_id_number")),
     )
     op.create_index(
-        "ix_conversations_assignee",
-        "conversations",
-        ["business_id", "assignee_id", "status", "last_message_at", "id"],
-        unique=False,
-    )
-    op.create_index(
         "ix_conversations_customer",
         "conversations",
         ["business_id", "customer_id", "last_message_at", "id"],
         unique=False,
     )
     op.create_index(
-        "ix_conversations_inbox", "conversations", ["business_id", "status", "last_message_at", "id"], unique=False
+        "ix_conversations_open",
+        "conversations",
+        ["business_id", "last_message_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('open', 'pending')"),
+    )
+    op.create_index(
+        "ix_conversations_open_assignee",
+        "conversations",
+        ["business_id", "assignee_id", "last_message_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('open', 'pending')"),
     )
     op.create_index(
         "ix_conversations_snoozed",
@@ -428,6 +433,9 @@ def upgrade() -> None:
         ["snoozed_until"],
         unique=False,
         postgresql_where=sa.text("status = 'snoozed'"),
+    )
+    op.create_index(
+        "ix_conversations_status", "conversations", ["business_id", "status", "last_message_at", "id"], unique=False
     )
     op.create_table(
         "customer_aliases",
@@ -623,6 +631,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("private", sa.Boolean(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("announced", sa.Boolean(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("extra", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("sender_kind", sa.Text(), nullable=False),
@@ -775,12 +784,19 @@ def downgrade() -> None:
     op.drop_table("deliveries")
     op.drop_index("ix_customer_aliases_customer", table_name="customer_aliases")
     op.drop_table("customer_aliases")
+    op.drop_index("ix_conversations_status", table_name="conversations")
     op.drop_index(
         "ix_conversations_snoozed", table_name="conversations", postgresql_where=sa.text("status = 'snoozed'")
     )
-    op.drop_index("ix_conversations_inbox", table_name="conversations")
+    op.drop_index(
+        "ix_conversations_open_assignee",
+        table_name="conversations",
+        postgresql_where=sa.text("status IN ('open', 'pending')"),
+    )
+    op.drop_index(
+        "ix_conversations_open", table_name="conversations", postgresql_where=sa.text("status IN ('open', 'pending')")
+    )
     op.drop_index("ix_conversations_customer", table_name="conversations")
-    op.drop_index("ix_conversations_assignee", table_name="conversations")
     op.drop_table("conversations")
     op.drop_index("ix_callbacks_received", table_name="callbacks")
     op.drop_index("ix_callbacks_due", table_name="callbacks", postgresql_where=sa.text("processed_at IS NULL"))

@@ -1,0 +1,169 @@
+"""The connected numbers, mailboxes and pages of a business: connect, change, hold, and hand to a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flask import current_app
+from sqlalchemy import select
+
+import channels
+import jobs
+from channels.base import Account
+from errors import Conflict, Invalid, NotFound
+from lib import signing
+from models import Business, ChannelAccount, Notice, db, now
+
+
+def page(business: Business, *, kind: str | None = None) -> Sequence[ChannelAccount]:
+    """List the accounts that are connected, held ones too."""
+    query = select(ChannelAccount).where(
+        ChannelAccount.business_id == business.id, ChannelAccount.disconnected_at.is_(None)
+    )
+    if kind:
+        query = query.where(ChannelAccount.kind == kind)
+    return db.session.scalars(query.order_by(ChannelAccount.created_at, ChannelAccount.id)).all()
+
+
+def get(business: Business, account_id: UUID) -> ChannelAccount:
+    account = db.session.get(ChannelAccount, (business.id, account_id))
+    if account is None or account.disconnected_at:
+        raise NotFound("No channel account of this business has that id.", code="channel_account_not_found")
+    return account
+
+
+def for_callback(kind: str, account_id: UUID) -> ChannelAccount | None:
+    """Find the account whose callback address was called, whoever's it is."""
+    query = select(ChannelAccount).where(
+        ChannelAccount.id == account_id, ChannelAccount.kind == kind, ChannelAccount.disconnected_at.is_(None)
+    )
+    return db.session.scalar(query)
+
+
+def connect(business: Business, kind: str, name: str, config: Mapping[str, Any]) -> ChannelAccount:
+    """Connect an account; what the admin entered is checked by the channel itself."""
+    channel = channels.get(kind)
+    settings = _normalise(channel, config)
+    key = channel.account_key(settings)
+    if any(account.account_key == key for account in page(business, kind=kind)):
+        raise Conflict(f"{channel.label} {channel.address(settings)} is connected already.", code="already_connected")
+    public, secret = _split(channel, settings)
+    account = ChannelAccount(
+        business_id=business.id,
+        kind=kind,
+        name=name or channel.address(settings),
+        account_key=key,
+        address=channel.address(settings),
+        config=public,
+        secrets=_seal(secret),
+    )
+    db.session.add(account)
+    db.session.flush()
+    jobs.run_later("sync_templates", business.id, account.id)
+    return account
+
+
+def change(
+    business: Business,
+    account: ChannelAccount,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    paused: bool | None = None,
+) -> None:
+    """Change settings (secrets that are left out stay as they are) or pause and resume."""
+    channel = channels.get(account.kind)
+    if name:
+        account.name = name
+    if config:
+        settings = _normalise(channel, account.config | _secrets(account) | dict(config))
+        public, secret = _split(channel, settings)
+        account.account_key, account.address = channel.account_key(settings), channel.address(settings)
+        account.config, account.secrets = public, _seal(secret)
+        release(account)
+    if paused is not None:
+        account.state, account.state_reason = ("paused", "Paused by an admin.") if paused else ("connected", None)
+    account.updated_at = now()
+
+
+def disconnect(account: ChannelAccount) -> None:
+    """Forget the secrets and take no more callbacks; conversations stay readable."""
+    account.state, account.disconnected_at, account.secrets = "disconnected", now(), _seal({})
+
+
+def to_channel(account: ChannelAccount) -> Account:
+    """Make the value object that a channel works with, secrets in clear."""
+    return Account(
+        id=str(account.id),
+        business_id=str(account.business_id),
+        kind=account.kind,  # type: ignore[arg-type]
+        address=account.address,
+        config=account.config | _secrets(account),
+        callback_url=callback_url(account),
+    )
+
+
+def callback_url(account: ChannelAccount) -> str:
+    return f"{current_app.extensions['settings'].public_url}/callbacks/{account.kind}/{account.id}"
+
+
+def hold(account: ChannelAccount, reason: str) -> None:
+    """Stop sending on an account that the provider refuses; nothing fails, and the admins are told once."""
+    account.last_error, account.last_error_at = reason, now()
+    if account.state == "connected":
+        account.state, account.state_reason = "attention", reason
+        text = f"{account.name} ({account.address}) cannot send: {reason}"
+        notice = Notice(business_id=account.business_id, kind="channel", subject_id=account.id, text=text)
+        db.session.add(notice)
+
+
+def release(account: ChannelAccount) -> None:
+    """Let a held account send again."""
+    if account.state == "attention":
+        account.state, account.state_reason = "connected", None
+
+
+def touch(account: ChannelAccount, *, inbound: datetime | None = None, outbound: datetime | None = None) -> None:
+    account.last_inbound_at = inbound or account.last_inbound_at
+    account.last_outbound_at = outbound or account.last_outbound_at
+
+
+def shows(account: ChannelAccount) -> dict[str, Any]:
+    """Give the account as the API shows it: secrets are write-only."""
+    return {
+        "id": str(account.id),
+        "channel": account.kind,
+        "name": account.name,
+        "address": account.address,
+        "config": account.config,
+        "state": account.state,
+        "state_reason": account.state_reason,
+        "callback_url": callback_url(account),
+        "last_error": account.last_error,
+    }
+
+
+def _normalise(channel: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return channel.normalise(config)  # type: ignore[no-any-return]
+    except ValueError as exc:
+        field, _, why = str(exc).partition(": ")
+        raise Invalid(f"{field}: {why}", code="invalid_field", field=f"config.{field}") from None
+
+
+def _split(channel: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    hidden = {field.name for field in channel.fields if field.secret}
+    public = {name: value for name, value in settings.items() if name not in hidden}
+    return public, {name: value for name, value in settings.items() if name in hidden}
+
+
+def _secrets(account: ChannelAccount) -> dict[str, Any]:
+    return orjson.loads(signing.decrypt(current_app.extensions["settings"].secret_key, account.secrets))  # type: ignore[no-any-return]
+
+
+def _seal(secrets: Mapping[str, Any]) -> str:
+    return signing.encrypt(current_app.extensions["settings"].secret_key, orjson.dumps(secrets).decode())
