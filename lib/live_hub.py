@@ -25,6 +25,7 @@ log = structlog.get_logger()
 HEARTBEAT = 15.0  # seconds; also how long a connection that broke may go unnoticed
 TICK = 1.0
 ROOM = 256  # frames that may wait for one slow stream
+MOST = 24  # streams of one key; the oldest gives way, so that nobody can fill the process
 RETRY = b"retry: 1000\n\n"
 STILL_HERE = b": still here\n\n"
 
@@ -64,7 +65,7 @@ class Hub:
         self.stopping: Callable[[], bool] = lambda: False  # gunicorn.conf.py says when the process ends
         self._redis, self._source = redis, source
         self._lock = threading.Lock()
-        self._streams: dict[UUID, set[Stream]] = {}
+        self._streams: dict[UUID, dict[Stream, None]] = {}  # in the order of their coming
         self._sequences: dict[UUID, int] = {}
         self._thread: threading.Thread | None = None
         self._bells: Any = None
@@ -75,17 +76,21 @@ class Hub:
         """Take a new stream; the hub serves it from `Stream.after` on. `newest` is the topic's sequence right now."""
         with self._lock:
             stream = Stream(topic, audience, key, self._sequences.setdefault(topic, newest))
-            self._streams.setdefault(topic, set()).add(stream)
+            streams = self._streams.setdefault(topic, {})
+            streams[stream] = None
+            mine = [other for other in streams if other.key == key]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="live", daemon=True)
                 self._thread.start()
+        for other in mine[:-MOST]:
+            self._let_go(other)
         return stream
 
     def leave(self, stream: Stream) -> None:
         """Forget a stream; doing it twice does nothing."""
         with self._lock:
-            streams = self._streams.get(stream.topic, set())
-            streams.discard(stream)
+            streams = self._streams.get(stream.topic, {})
+            streams.pop(stream, None)
             if not streams:
                 self._streams.pop(stream.topic, None)
                 self._sequences.pop(stream.topic, None)

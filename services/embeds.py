@@ -143,9 +143,10 @@ def close(session: EmbedSession) -> None:
     session.expires_at = min(session.expires_at, now())
 
 
-def living(session_ids: Collection[UUID]) -> set[UUID]:
-    """Say which of these sessions still hold."""
-    return set(db.session.scalars(_standing(EmbedSession.id).where(EmbedSession.id.in_(session_ids))))
+def living(session_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Say which of these sessions still hold, and whom they show: a merge may have changed that."""
+    query = _standing(EmbedSession.id, EmbedSession.customer_id).where(EmbedSession.id.in_(session_ids))
+    return {row.id: row.customer_id for row in db.session.execute(query)}
 
 
 def touch(session_ids: Collection[UUID]) -> None:

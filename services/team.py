@@ -7,6 +7,7 @@ Called by the sign-in, Settings → Team, the API of users and the command line.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,13 @@ def of_session(session_id: str) -> User | None:
         return None
     user = db.session.scalar(select(User).where(User.id == UUID(user_id)))
     return user if user and user.is_active and user.session_epoch == int(epoch) else None
+
+
+def signed_in(session_ids: Collection[str]) -> set[str]:
+    """Say which of these sessions have not ended since, in one question."""
+    ids = [UUID(user_id) for user_id, _, _ in (session.partition(":") for session in session_ids)]
+    query = select(User).where(User.id.in_(ids), User.deactivated_at.is_(None))
+    return {user.get_id() for user in db.session.scalars(query)} & set(session_ids)
 
 
 def find_by_email(email: str) -> User | None:

@@ -32,7 +32,7 @@
       upsert(html);
       tell('event', {id, html});
     };
-    const reset = id => { last = floor = id; ring = []; tell('reset', id); };
+    const reset = id => { if (id >= 0) last = floor = id; ring = []; tell('reset', id); };
 
     function heard({event, id, data}) {
       if (event === 'bye') { stop(); post({state: 'expired'}); return state('expired'); }
