@@ -101,7 +101,7 @@
       for (const part of parts) {
         const said = {event: 'message', data: []};
         for (const line of part.split('\n')) {
-          const [, name, rest] = /^(\w*): ?(.*)$/.exec(line) || [];
+          const [, name, rest] = /^(\w*): ?(.*)$/s.exec(line) || [];
           if (name === 'data') said.data.push(rest); else if (name) said[name] = rest;
         }
         if (said.id || said.event !== 'message') take({...said, id: +said.id, data: said.data.join('\n')});
