@@ -42,14 +42,15 @@ def start(
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().strip() or "?"
-        if not attach:
-            raise EmbeddedError(
-                f"DATA_DIR {data_dir} is in use by process {owner}. Stop that one first, or give this one a DATA_DIR "
-                "and a PORT of its own."
-            ) from None
-        return Servers(data_dir, only, durable, connections).attach()
+        with lock:
+            lock.seek(0)
+            owner = lock.read().strip() or "?"
+        if attach:
+            return Servers(data_dir, only, durable, connections).attach()
+        raise EmbeddedError(
+            f"DATA_DIR {data_dir} is in use by process {owner}. Stop that one first, or give this one a DATA_DIR and "
+            "a PORT of its own."
+        ) from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
