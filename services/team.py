@@ -16,7 +16,8 @@ from sqlalchemy import func, select, update
 from errors import Conflict, Invalid, NotFound
 from lib import addresses, passwords
 from lib.ids import is_uuid
-from models import AuditEntry, Business, User, db, now
+from models import Business, User, db, now
+from services import audit
 
 ROLES = ("agent", "admin")
 NAME_LENGTH = 120
@@ -54,6 +55,13 @@ def signed_in(session_ids: Collection[str]) -> set[str]:
     ids = [UUID(user_id) for user_id, _, _ in (session.partition(":") for session in session_ids)]
     query = select(User).where(User.id.in_(ids), User.deactivated_at.is_(None))
     return {user.get_id() for user in db.session.scalars(query)} & set(session_ids)
+
+
+def signed_in(session_ids: Collection[str]) -> set[str]:
+    """Give those of many sessions that have not ended."""
+    users = {UUID(user_id) for session in session_ids if is_uuid(user_id := session.partition(":")[0])}
+    query = select(User.id, User.session_epoch).where(User.id.in_(users), User.deactivated_at.is_(None))
+    return {f"{row.id}:{row.session_epoch}" for row in db.session.execute(query)} & set(session_ids)
 
 
 def find_by_email(email: str) -> User | None:
@@ -98,7 +106,7 @@ def create(
     email: str,
     role: str = "agent",
     password: str | None = None,
-    by: User | None = None,
+    by: Any = None,
 ) -> tuple[User, str]:
     """Add a person; give the user and the password, which is made up where none is given."""
     user = User(business_id=business.id, preferences={})
@@ -107,11 +115,11 @@ def create(
     _put_password(user, chosen)
     db.session.add(user)
     db.session.flush()
-    _audit(user, "user.created", by, {"role": user.role})
+    audit.note(user.business_id, "user.created", by, user.id, role=user.role)
     return user, chosen
 
 
-def change(business: Business, user: User, fields: dict[str, Any], *, by: User | None = None) -> User:
+def change(business: Business, user: User, fields: dict[str, Any], *, by: Any = None) -> User:
     """Change name, email or role."""
     before = {name: getattr(user, name) for name in fields}
     if before.get("role") == "admin" and fields["role"] != "admin":
@@ -119,7 +127,7 @@ def change(business: Business, user: User, fields: dict[str, Any], *, by: User |
     _fill(user, fields)
     changed = {name: [before[name], getattr(user, name)] for name in fields if before[name] != getattr(user, name)}
     if changed:
-        _audit(user, "user.changed", by, changed)
+        audit.note(user.business_id, "user.changed", by, user.id, **changed)
     return user
 
 
@@ -129,29 +137,29 @@ def prefer(user: User, **wishes: Any) -> None:
     user.preferences = user.preferences | good
 
 
-def deactivate(business: Business, user: User, *, by: User | None = None) -> None:
+def deactivate(business: Business, user: User, *, by: Any = None) -> None:
     """Sign a person out everywhere and keep them out. What they wrote stays under their name."""
     if user.is_active:
         _keep_an_admin(business, user)
         user.deactivated_at = now()
         user.session_epoch += 1
-        _audit(user, "user.deactivated", by)
+        audit.note(user.business_id, "user.deactivated", by, user.id)
 
 
-def reactivate(business: Business, user: User, *, by: User | None = None) -> None:
+def reactivate(business: Business, user: User, *, by: Any = None) -> None:
     if not user.is_active:
         user.deactivated_at = None
-        _audit(user, "user.reactivated", by)
+        audit.note(user.business_id, "user.reactivated", by, user.id)
 
 
-def set_password(user: User, password: str, *, by: User | None = None) -> None:
+def set_password(user: User, password: str, *, by: Any = None) -> None:
     """Change the password and end every session of this user."""
     _put_password(user, password)
     user.session_epoch += 1
-    _audit(user, "user.password_changed", by)
+    audit.note(user.business_id, "user.password_changed", by, user.id)
 
 
-def reset_password(user: User, *, by: User | None = None) -> str:
+def reset_password(user: User, *, by: Any = None) -> str:
     """Give a new password, made up, to be told to its owner once."""
     password = secrets.token_urlsafe(12)
     set_password(user, password, by=by)
@@ -203,20 +211,6 @@ def _keep_an_admin(business: Business, user: User) -> None:
     )
     if user.is_admin and user.is_active and not db.session.scalar(others):
         raise Conflict("This is the only admin. Make somebody else an admin first.", code="last_admin")
-
-
-def _audit(user: User, action: str, by: User | None, details: dict[str, Any] | None = None) -> None:
-    db.session.add(
-        AuditEntry(
-            business_id=user.business_id,
-            actor_kind="user" if by else "system",
-            actor_id=by.id if by else None,
-            actor_name=by.name if by else "",
-            action=action,
-            subject_id=str(user.id),
-            details=details or {},
-        )
-    )
 
 
 def touch(user: User) -> None:
