@@ -51,13 +51,6 @@ def of_session(session_id: str) -> User | None:
 
 
 def signed_in(session_ids: Collection[str]) -> set[str]:
-    """Say which of these sessions have not ended since, in one question."""
-    ids = [UUID(user_id) for user_id, _, _ in (session.partition(":") for session in session_ids)]
-    query = select(User).where(User.id.in_(ids), User.deactivated_at.is_(None))
-    return {user.get_id() for user in db.session.scalars(query)} & set(session_ids)
-
-
-def signed_in(session_ids: Collection[str]) -> set[str]:
     """Give those of many sessions that have not ended."""
     users = {UUID(user_id) for session in session_ids if is_uuid(user_id := session.partition(":")[0])}
     query = select(User.id, User.session_epoch).where(User.id.in_(users), User.deactivated_at.is_(None))
