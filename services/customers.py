@@ -1,4 +1,4 @@
-"""Customers: find, list, create, change and sync them. Finding never guesses between two people. Called by every edge."""
+"""Customers: find, list, create, change and sync. Finding never guesses between two people. Called by every edge."""
 
 from __future__ import annotations
 

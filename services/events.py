@@ -103,6 +103,16 @@ def settle() -> None:
     _settle(db.session())
 
 
+def write_test(business_id: UUID, data: dict[str, Any]) -> Event:
+    """Write a `webhook.test` event at once; it stands in the log like any other, and goes to nobody by itself."""
+    _settle(db.session())
+    fact = _Fact("webhook.test", lambda: data, None, None, None, None, None)
+    row = db.session.execute(_STAMP, {"business_id": business_id, "stamps": 1, "facts": 1, "conversations": 0}).one()
+    rows = _render(business_id, [fact], row.last_at, row.last_sequence)
+    write(db.session(), Event, rows)
+    return Event(**rows[0])
+
+
 def page(business_id: UUID, *, after: int, types: list[str] | None, limit: int) -> list[Event]:
     """Give the events after a sequence, oldest first."""
     query = select(Event).where(Event.business_id == business_id, Event.sequence > after)

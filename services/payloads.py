@@ -80,7 +80,7 @@ def message(row: Any, attachments: Iterable[Any] | None = None) -> dict[str, Any
         "channel": row.channel,
         "platform": row.channel,
         "direction": row.direction,
-        "status": row.status,
+        "status": "queued" if row.status == "sending" else row.status,
         "error": {"code": row.error_code, "message": row.error} if row.error else None,
         "reply_to": str(row.reply_to_id) if row.reply_to_id else None,
         "sender": {

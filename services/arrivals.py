@@ -1,0 +1,195 @@
+"""A message that came in: whose it is, which conversation it joins, what of it is still to be fetched."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+import jobs
+from channels.base import IdentityChange, Inbound, Media, Person
+from lib import sniff
+from lib.ids import uuid7
+from models import Attachment, Business, ChannelAccount, Conversation, Customer, Message, ProviderId, db, now
+from services import channel_accounts, conversations, events, identities, messages, payloads, receipts
+from services.customer_fields import Record
+from services.customer_sync import Batch, Outcome
+from services.identities import Key
+from services.messages import Sender
+
+
+def receive(business: Business, account: ChannelAccount, item: Inbound) -> Message | None:
+    """Store a message, and whom and what it needs; None if it was stored before."""
+    message_id = uuid7()
+    if not _is_first(account, item.provider_id, message_id):
+        return None
+    customer = _customer(business, account, item.person)
+    conversation = conversations.open_for(business, customer, account, item.person.address, subject=item.subject)
+    conversation.address = item.person.address
+    message = messages.new(
+        conversation,
+        Sender("app", None, "Sent from the app") if item.echo else Sender("customer", customer.id, customer.name),
+        id=message_id,
+        direction="outbound" if item.echo else "inbound",
+        kind=item.kind,
+        content=item.text,
+        status="sent" if item.echo else "received",
+        extra=_extra(item),
+        reply_to_id=_quoted(account, item.reply_to),
+        provider_at=item.at,
+        sent_at=item.at if item.echo else None,
+    )
+    files = [_attachment(message, media, place) for place, media in enumerate(item.media)]
+    db.session.add_all(files)
+    _tell(business, conversation, message, customer, files, opens=item.opens_window)
+    channel_accounts.touch(account, inbound=None if item.echo else item.at, outbound=item.at if item.echo else None)
+    receipts.apply_parked(message, item.provider_id)
+    return message
+
+
+def _tell(
+    business: Business,
+    conversation: Conversation,
+    message: Message,
+    customer: Any,
+    files: list[Attachment],
+    *,
+    opens: bool,
+) -> None:
+    inbound = message.direction == "inbound"
+    shown = messages.preview(message, files)
+    at = message.provider_at if opens and message.provider_at else now()
+    reopens = conversations.saw_message(conversation, text_shown=shown, inbound=inbound, at=at)
+    if reopens:
+        conversations.set_status(business, conversation, "open", by=customer.name)
+    if any(file.state == "pending" for file in files):
+        # The webhook waits for the files, since its receiver downloads them at once; screens do not wait.
+        message.announced = False
+        events.append(business.id, "message.changed", message=message)
+        for file in files:
+            jobs.run_later("fetch_attachment", business.id, file.id)
+        return
+
+    def data() -> dict[str, Any]:
+        return payloads.message_event(message, customer, conversation, files)
+
+    events.append(business.id, "message.received" if inbound else "message.sent", data, message=message)
+
+
+def rename(business: Business, account: ChannelAccount, change: IdentityChange) -> None:
+    """Follow a person to a new address; one that somebody else holds already is left to an agent to merge."""
+    old, new = (_address_keys(account, Person(address=value))[0] for value in (change.old, change.new))
+    identities.lock(business.id, [old, new])
+    holders = identities.holders(business.id, [old, new])
+    if old not in holders or new in holders:
+        return
+    identities.claim(business.id, {new: holders[old].customer_id})
+    conversation = conversations.latest(business, holders[old].customer_id, account.id)
+    if conversation and conversation.address == change.old:
+        conversation.address = change.new
+
+
+def drop_files(message: Message) -> None:
+    """Forget a message's files: the rows now, the bytes by a job."""
+    query = select(Attachment).where(Attachment.business_id == message.business_id, Attachment.message_id == message.id)
+    for file in db.session.scalars(query):
+        file.state, file.error, file.next_attempt_at = "failed", "Deleted by the sender.", None
+    jobs.run_later("erase_files", message.business_id, message.id)
+
+
+def _is_first(account: ChannelAccount, provider_id: str, message_id: UUID) -> bool:
+    row = {
+        "business_id": account.business_id,
+        "account_id": account.id,
+        "value": provider_id,
+        "message_id": message_id,
+    }
+    statement = insert(ProviderId).values(row).on_conflict_do_nothing().returning(ProviderId.message_id)
+    return db.session.scalar(statement) is not None
+
+
+def _customer(business: Business, account: ChannelAccount, person: Person) -> Any:
+    """Find who wrote by any of the person's handles, learn the new ones, or make a customer."""
+    keys = _address_keys(account, person)
+    identities.lock(business.id, keys)
+    holders = identities.holders(business.id, keys)
+    known = next((holders[key].customer_id for key in keys if key in holders), None)
+    if known is None:
+        return _newcomer(business, person, keys)
+    missing = {key: known for key in keys if key not in holders}
+    identities.claim(business.id, missing)
+    return db.session.get_one(Customer, (business.id, known))
+
+
+def _newcomer(business: Business, person: Person, keys: list[Key]) -> Any:
+    said = {
+        "name": (person.name or person.username or person.phone or person.email or person.address)[:200],
+        "phone": person.phone,
+        "email": person.email,
+        "whatsapp_number": person.phone if any(key.kind == "whatsapp" for key in keys) else None,
+    }
+    work = Batch(business, [])
+    newcomer = work.create(
+        Record({name: value for name, value in said.items() if value}), Outcome(0, "created"), contact_required=False
+    )
+    work.claimed |= dict.fromkeys(keys, newcomer.id)
+    work.write()
+    return newcomer
+
+
+def _address_keys(account: ChannelAccount, person: Person) -> list[Key]:
+    """List the handles by which this person may be known, the surest first."""
+    keys = []
+    if account.kind in ("facebook", "instagram"):
+        keys.append(Key(account.kind, person.scoped_id or person.address, account.account_key))
+    elif account.kind == "whatsapp":
+        if person.scoped_id:
+            keys.append(Key("whatsapp", person.scoped_id))
+        if person.phone:
+            keys += [identities.whatsapp_key(person.phone), identities.phone_key(person.phone)]
+        keys = keys or [Key("whatsapp", person.address)]
+    if person.email:
+        keys.append(identities.email_key(person.email))
+    if account.kind == "sms":
+        keys.append(identities.phone_key(person.phone) if person.phone else Key("sms", person.address))
+    return keys
+
+
+def _quoted(account: ChannelAccount, provider_id: str | None) -> UUID | None:
+    if not provider_id:
+        return None
+    known = db.session.get(ProviderId, (account.business_id, account.id, provider_id))
+    return known.message_id if known else None
+
+
+def _extra(item: Inbound) -> dict[str, Any]:
+    extra = dict(item.extra)
+    if item.kind == "unsupported":
+        extra["raw"] = dict(item.raw)
+    if item.reply_to:
+        extra["quoted"] = item.reply_to
+    return extra
+
+
+def _attachment(message: Message, media: Media, position: int) -> Attachment:
+    source = {"provider_id": media.provider_id, "url": media.url, "sha256": media.sha256, "voice": media.voice}
+    return Attachment(
+        business_id=message.business_id,
+        id=uuid7(),
+        message_id=message.id,
+        position=position,
+        filename=sniff.safe_filename(media.filename or _name_for(media.mime)),
+        mime=media.mime.partition(";")[0].strip().lower() or "application/octet-stream",
+        size=media.size or 0,
+        state="pending",
+        source=source | {"mime": media.mime, "filename": media.filename},
+        next_attempt_at=now(),
+    )
+
+
+def _name_for(mime: str) -> str:
+    kind, _, subtype = mime.partition(";")[0].partition("/")
+    ending = {"jpeg": "jpg", "mpeg": "mp3", "plain": "txt"}.get(subtype.strip(), subtype.strip())
+    return f"{kind or 'file'}.{ending or 'bin'}"

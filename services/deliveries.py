@@ -1,0 +1,255 @@
+"""One event to one endpoint: what is due, what became of it, and the log. The drain claims and records in batches.
+
+A claim is a lease: `next_attempt_at` moves ahead, so that whoever dies loses nothing and repeats at most what was under
+way. See docs/decisions/0005-webhooks.md.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models import WebhookEndpoint, db, now
+from services import payloads, webhooks
+
+LEASE_SECONDS = 60  # longer than any attempt may take
+SCHEDULES = {
+    "standard": (2, 4, 8),
+    "extended": (2, 4, 8, 300, 1800, 7200, 18000, 21600, 36000),  # 23.6 hours in all
+}
+MAX_RETRY_AFTER = 60  # seconds
+PAUSE_AFTER = timedelta(days=1)
+KEPT_RESPONSE = 2048  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A delivery to attempt now, with all that the attempt needs."""
+
+    business_id: UUID
+    id: UUID
+    endpoint_id: UUID
+    number: int  # of this attempt, from 1
+    event_id: UUID
+    event_type: str
+    body: bytes
+    url: str
+    timeout: int
+    policy: str
+    secrets: list[str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One HTTP request and its end. `error_kind` is None for a success."""
+
+    started_at: datetime
+    duration_ms: int
+    status: int | None = None
+    error_kind: str | None = None
+    error: str | None = None
+    address: str | None = None
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    response: bytes = b""
+    retry_after: float | None = None
+    accepted_new_secret: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task: its requests (two when a secret rotates), and what follows."""
+
+    task: Task
+    tries: Sequence[Try]
+
+    @property
+    def last(self) -> Try:
+        return self.tries[-1]
+
+    @property
+    def retry_in(self) -> float | None:
+        """Give the seconds until the next attempt, never less than the schedule; None if there is none."""
+        last, schedule = self.last, SCHEDULES[self.task.policy]
+        if last.succeeded or not _is_passing(last) or self.task.number > len(schedule):
+            return None
+        wait = schedule[self.task.number - 1] * random.uniform(1, 1.1)
+        if last.status == 429 and last.retry_after:
+            wait = max(wait, min(last.retry_after, MAX_RETRY_AFTER))
+        return wait
+
+
+def _is_passing(attempt: Try) -> bool:
+    """Tell whether trying again may help: a network error, a time-out, 429 or 5xx."""
+    if attempt.status is None:
+        return attempt.error_kind not in ("blocked", "redirect")
+    return attempt.status == 429 or attempt.status >= 500
+
+
+def due_endpoints() -> list[UUID]:
+    """List the endpoints that something is due for."""
+    query = text("""
+        SELECT e.id FROM webhook_endpoints e WHERE e.state = 'active' AND EXISTS (
+            SELECT FROM deliveries d
+            WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= now())""")
+    return list(db.session.scalars(query))
+
+
+_CLAIM = text("""
+    WITH picked AS (
+        SELECT d.business_id, d.id, e.url, e.timeout, e.policy, e.secret, e.previous_secret, e.rotation_ends_at,
+               e.new_secret_accepted, e.headers
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:slots AS int[])) AS wanted (id, slots)
+        JOIN webhook_endpoints e ON e.id = wanted.id AND e.state = 'active'
+        CROSS JOIN LATERAL (
+            SELECT d.business_id, d.id FROM deliveries d
+            WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.next_attempt_at <= now()
+              AND (NOT e.ordered OR NOT EXISTS (
+                  SELECT FROM deliveries earlier
+                  WHERE earlier.endpoint_id = d.endpoint_id AND earlier.state = 'pending'
+                    AND earlier.order_key = d.order_key AND earlier.event_sequence < d.event_sequence))
+            ORDER BY d.next_attempt_at, d.id LIMIT wanted.slots FOR UPDATE OF d SKIP LOCKED) AS d)
+    UPDATE deliveries d SET next_attempt_at = now() + make_interval(secs => :lease)
+    FROM picked JOIN deliveries again ON again.business_id = picked.business_id AND again.id = picked.id
+    JOIN events e ON e.business_id = again.business_id AND e.sequence = again.event_sequence
+    WHERE d.business_id = picked.business_id AND d.id = picked.id
+    RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, e.id AS event_id, e.type, e.body, picked.url,
+        picked.timeout, picked.policy, picked.secret, picked.previous_secret, picked.rotation_ends_at,
+        picked.new_secret_accepted, picked.headers""")
+
+
+def claim(slots: Mapping[UUID, int]) -> list[Task]:
+    """Take what is due for these endpoints, at most so many of each, under a lease of `LEASE_SECONDS`."""
+    if not slots:
+        return []
+    params = {"ids": list(slots), "slots": list(slots.values()), "lease": LEASE_SECONDS}
+    return [
+        Task(
+            business_id=row.business_id,
+            id=row.id,
+            endpoint_id=row.endpoint_id,
+            number=row.attempt_count + 1,
+            event_id=row.event_id,
+            event_type=row.type,
+            body=row.body,
+            url=row.url,
+            timeout=row.timeout,
+            policy=row.policy,
+            secrets=webhooks.signing_secrets(row),
+            headers=webhooks.custom_headers(row),
+        )
+        for row in db.session.execute(_CLAIM, params)
+    ]
+
+
+_ATTEMPTS = text("""
+    INSERT INTO attempts (business_id, delivery_id, number, part, started_at, duration_ms, status, error_kind, error,
+                          address, request_headers, response_headers, response)
+    SELECT new.business_id, new.delivery_id, new.number, new.part, new.started_at, new.duration_ms, new.status,
+           new.error_kind, new.error, new.address, new.request_headers, new.response_headers, new.response
+    FROM unnest(CAST(:business_id AS uuid[]), CAST(:delivery_id AS uuid[]), CAST(:number AS int[]),
+                CAST(:part AS int[]), CAST(:started_at AS timestamptz[]), CAST(:duration_ms AS int[]),
+                CAST(:status AS int[]), CAST(:error_kind AS text[]), CAST(:error AS text[]), CAST(:address AS text[]),
+                CAST(:request_headers AS jsonb[]), CAST(:response_headers AS jsonb[]), CAST(:response AS bytea[]))
+        AS new (business_id, delivery_id, number, part, started_at, duration_ms, status, error_kind, error, address,
+                request_headers, response_headers, response)
+    WHERE EXISTS (SELECT FROM deliveries d WHERE d.business_id = new.business_id AND d.id = new.delivery_id)
+    ON CONFLICT DO NOTHING""")
+# A late result, of a lease that had run out, is logged but changes nothing: the count has moved on.
+_OUTCOMES = text("""
+    UPDATE deliveries d
+    SET state = new.state, attempt_count = new.number, last_status = new.status, last_error = new.error,
+        next_attempt_at = coalesce(now() + make_interval(secs => new.retry_in), d.next_attempt_at),
+        finished_at = CASE WHEN new.state = 'pending' THEN NULL ELSE now() END
+    FROM unnest(CAST(:business_id AS uuid[]), CAST(:id AS uuid[]), CAST(:number AS int[]), CAST(:state AS text[]),
+                CAST(:status AS int[]), CAST(:error AS text[]), CAST(:retry_in AS float8[]))
+        AS new (business_id, id, number, state, status, error, retry_in)
+    WHERE d.business_id = new.business_id AND d.id = new.id AND d.state = 'pending'
+      AND d.attempt_count = new.number - 1""")
+
+
+def record(results: Sequence[Result]) -> None:
+    """Log every request and settle every delivery of a batch, in a constant number of statements."""
+    if not results:
+        return
+    db.session.execute(_ATTEMPTS, _columns([row for result in results for row in _attempt_rows(result)]))
+    db.session.execute(_OUTCOMES, _columns([_outcome_row(result) for result in results]))
+    _judge_endpoints(results)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _attempt_rows(result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "business_id": result.task.business_id,
+            "delivery_id": result.task.id,
+            "number": result.task.number,
+            "part": part,
+            "started_at": attempt.started_at,
+            "duration_ms": attempt.duration_ms,
+            "status": attempt.status,
+            "error_kind": attempt.error_kind,
+            "error": attempt.error,
+            "address": attempt.address,
+            "request_headers": payloads.to_json(dict(attempt.request_headers)),
+            "response_headers": payloads.to_json(dict(attempt.response_headers)),
+            "response": attempt.response[:KEPT_RESPONSE],
+        }
+        for part, attempt in enumerate(result.tries, 1)
+    ]
+
+
+def _outcome_row(result: Result) -> dict[str, Any]:
+    retry_in = result.retry_in
+    return {
+        "business_id": result.task.business_id,
+        "id": result.task.id,
+        "number": result.task.number,
+        "state": "delivered" if result.last.succeeded else "pending" if retry_in is not None else "failed",
+        "status": result.last.status,
+        "error": result.last.error,
+        "retry_in": retry_in,
+    }
+
+
+def _judge_endpoints(results: Sequence[Result]) -> None:
+    """Keep each endpoint's health: since when it fails, whether it took a new secret, whether it is gone."""
+    good = {result.task.endpoint_id for result in results if result.last.succeeded}
+    bad = {result.task.endpoint_id: result.last for result in results if not result.last.succeeded}
+    took_new = {result.task.endpoint_id for result in results if result.last.accepted_new_secret}
+    if good:
+        healed = "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ANY(:ids) AND failing_since IS NOT NULL"
+        db.session.execute(text(healed), {"ids": sorted(good)})
+    for endpoint_id in sorted(took_new | bad.keys()):
+        endpoint = db.session.query(WebhookEndpoint).filter_by(id=endpoint_id).with_for_update().one_or_none()
+        if endpoint is None:
+            continue
+        if endpoint_id in took_new:
+            endpoint.new_secret_accepted = True
+        if endpoint_id in bad:
+            _judge_failure(endpoint, bad[endpoint_id], healthy=endpoint_id in good)
+
+
+def _judge_failure(endpoint: WebhookEndpoint, attempt: Try, *, healthy: bool) -> None:
+    if attempt.status == 410:
+        webhooks.disable(endpoint, "The receiver answered 410 Gone, so nothing more is sent to it.")
+    elif not healthy:
+        endpoint.failing_since = endpoint.failing_since or now()
+        if endpoint.state == "active" and now() - endpoint.failing_since >= PAUSE_AFTER:
+            reason = f"Paused after failing for a day; the last error was: {attempt.error}"
+            webhooks.pause(endpoint, reason)
+            webhooks.warn(endpoint, reason)

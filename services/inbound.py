@@ -1,0 +1,157 @@
+"""What providers tell us: kept raw at once, applied later by the worker, item by item, each exactly once.
+
+The callbacks' edge calls `handshake` and `accept`; the worker calls `items` and `apply`. Nothing here calls out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+import channels
+import jobs
+from channels.base import (
+    AccountNotice,
+    BadSignature,
+    Callback,
+    Change,
+    IdentityChange,
+    Inbound,
+    Item,
+    Receipt,
+    Reply,
+)
+from errors import Forbidden, NotFound
+from models import Business, ChannelAccount, Message, ProviderId, db, now
+from models import Callback as StoredCallback
+from services import arrivals, channel_accounts, events, receipts
+
+MAX_ATTEMPTS = 8
+LEASE = timedelta(minutes=5)
+# Enough to verify again and to explain; nothing that a proxy added about itself.
+KEPT_HEADERS = {"content-type", "user-agent", "x-hub-signature-256", "x-twilio-signature", "i-twilio-idempotency-token"}
+
+
+def handshake(kind: str, account_id: UUID, callback: Callback) -> Reply:
+    """Answer a provider that verifies our address."""
+    account = _account(kind, account_id)
+    return channels.get(kind).handshake(callback, channel_accounts.to_channel(account).config)
+
+
+def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
+    """Check the signature over the raw bytes and keep the callback; raise `Forbidden` for a wrong one."""
+    account = _account(kind, account_id)
+    channel = channels.get(kind)
+    try:
+        channel.verify(callback, channel_accounts.to_channel(account).config)
+    except BadSignature as exc:
+        raise Forbidden(f"The signature is not right: {exc}", code="bad_signature") from None
+    stored = StoredCallback(
+        business_id=account.business_id,
+        account_id=account.id,
+        url=callback.url,
+        headers={name: value for name, value in callback.headers.items() if name in KEPT_HEADERS},
+        body=callback.body,
+    )
+    db.session.add(stored)
+    db.session.flush()
+    jobs.run_later("process_callback", account.business_id, stored.id)
+    return channel.reply(callback)
+
+
+def claim(business_id: UUID, callback_id: UUID) -> StoredCallback | None:
+    """Take a callback under a lease; None if somebody has applied it or is at it."""
+    query = select(StoredCallback).where(StoredCallback.business_id == business_id, StoredCallback.id == callback_id)
+    stored = db.session.scalar(query.with_for_update(skip_locked=True))
+    if stored is None or stored.processed_at or stored.next_attempt_at > now():
+        return None
+    stored.attempts, stored.next_attempt_at = stored.attempts + 1, now() + LEASE
+    return stored
+
+
+def items(stored: StoredCallback) -> list[Item]:
+    account = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
+    callback = Callback("POST", stored.url, stored.headers, {}, stored.body)
+    return channels.get(account.kind).parse(callback)
+
+
+def finish(stored: StoredCallback, errors: list[str]) -> None:
+    """Note that a callback is done with, or when to try its failed items again; those applied change nothing then."""
+    stored.error = "; ".join(errors)[:2000] or None
+    if not errors or stored.attempts >= MAX_ATTEMPTS:
+        stored.processed_at = now()
+    else:
+        stored.next_attempt_at = now() + timedelta(seconds=5 * 3**stored.attempts)
+
+
+def apply(stored: StoredCallback, item: Item) -> None:
+    """Apply one item to the account it names, if that account shares the secret that signed the callback."""
+    called = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
+    account = _meant(called, item.account)
+    if account is None:
+        return
+    business = db.session.get_one(Business, account.business_id)
+    match item:
+        case Inbound():
+            arrivals.receive(business, account, item)
+        case Receipt():
+            receipts.apply(account, item)
+        case Change():
+            _change(account, item)
+        case IdentityChange():
+            arrivals.rename(business, account, item)
+        case AccountNotice(level="trouble"):
+            account.last_error, account.last_error_at = item.text, now()
+
+
+def _account(kind: str, account_id: UUID) -> ChannelAccount:
+    account = channel_accounts.for_callback(kind, account_id)
+    if account is None:
+        raise NotFound("No channel account has this callback address.", code="channel_account_not_found")
+    return account
+
+
+def _meant(called: ChannelAccount, key: str) -> ChannelAccount | None:
+    """Find the account that an item names: the one called, or a sibling with the same app secret."""
+    if not key or key == called.account_key:
+        return called
+    business = db.session.get_one(Business, called.business_id)
+    secret = channel_accounts.to_channel(called).config.get("app_secret")
+    for sibling in channel_accounts.page(business, kind=called.kind):
+        if sibling.account_key == key and channel_accounts.to_channel(sibling).config.get("app_secret") == secret:
+            return sibling
+    return None
+
+
+def _change(account: ChannelAccount, change: Change) -> None:
+    """Apply a reaction, an edit or a deletion; one that speaks of a message we never had is dropped."""
+    known = db.session.get(ProviderId, (account.business_id, account.id, change.target))
+    if known is None:
+        return
+    query = select(Message).where(Message.business_id == account.business_id, Message.id == known.message_id)
+    message = db.session.scalar(query.with_for_update())
+    if message is None:
+        return
+    extra: dict[str, Any] = dict(message.extra)
+    if change.kind == "reaction":
+        extra["reactions"] = _reactions(extra.get("reactions", {}), change)
+    elif change.kind == "edit" and message.deleted_at is None:
+        extra.setdefault("first_content", message.content)
+        extra["edited_at"] = change.at.isoformat()
+        message.content = change.text or ""
+    elif change.kind == "delete":
+        # What the customer took back is erased, not hidden.
+        extra, message.content, message.deleted_at = {}, "", change.at
+        arrivals.drop_files(message)
+    message.extra, message.updated_at = extra, now()
+    events.append(account.business_id, "message.changed", message=message)
+
+
+def _reactions(shown: Mapping[str, str], change: Change) -> dict[str, str]:
+    who = "customer" if change.by_customer else "business"
+    kept = {name: emoji for name, emoji in shown.items() if name != who}
+    return kept | {who: change.emoji} if change.emoji else kept

@@ -1,0 +1,105 @@
+"""Files that came in and are still at the provider: fetched by a job at once, since ids and links expire.
+
+The worker calls `prepare`, fetches with no transaction open, stores the bytes, and calls `record`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from channels.base import Account, ChannelError, Media
+from lib import sniff
+from models import Attachment, ChannelAccount, Conversation, Customer, Message, db, now
+from services import channel_accounts, events, payloads
+
+LEASE = timedelta(minutes=5)
+MAX_ATTEMPTS = 6
+_BACKOFF = (10, 60, 300, 1800, 7200)  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    kind: str
+    account: Account
+    media: Media
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that was fetched and is in the store."""
+
+    key: str
+    size: int
+    mime: str
+    filename: str
+
+
+def prepare(business_id: UUID, attachment_id: UUID) -> Task | None:
+    """Take a file under a lease; None if there is nothing to fetch (any more, or yet)."""
+    query = select(Attachment).where(Attachment.business_id == business_id, Attachment.id == attachment_id)
+    file = db.session.scalar(query.with_for_update(skip_locked=True))
+    if file is None or file.next_attempt_at is None or file.next_attempt_at > now():
+        return None
+    file.attempts, file.next_attempt_at = file.attempts + 1, now() + LEASE
+    message = db.session.get_one(Message, (business_id, file.message_id))
+    account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+    source = file.source
+    media = Media(
+        mime=source["mime"],
+        filename=source["filename"],
+        provider_id=source["provider_id"],
+        url=source["url"],
+        sha256=source["sha256"],
+        voice=source["voice"],
+    )
+    return Task(account.kind, channel_accounts.to_channel(account), media)
+
+
+def record(business_id: UUID, attachment_id: UUID, outcome: Stored | ChannelError) -> None:
+    """Write down what became of a file; the message is announced once each of its files was tried."""
+    file = db.session.get(Attachment, (business_id, attachment_id))
+    if file is None or file.message_id is None:
+        return
+    query = select(Message).where(Message.business_id == business_id, Message.id == file.message_id)
+    message = db.session.scalars(query.with_for_update()).one()
+    if message.deleted_at:
+        return
+    if isinstance(outcome, Stored):
+        file.state, file.error, file.next_attempt_at = "ready", None, None
+        file.storage_key, file.size = outcome.key, outcome.size
+        file.mime, file.filename = outcome.mime, sniff.safe_filename(outcome.filename or file.filename)
+    elif outcome.action == "retry" and file.attempts < MAX_ATTEMPTS:
+        file.error = outcome.message
+        file.next_attempt_at = now() + timedelta(seconds=_BACKOFF[min(file.attempts, len(_BACKOFF)) - 1])
+    else:
+        file.state, file.error, file.next_attempt_at = "failed", outcome.message, None
+    db.session.flush()
+    _announce(message)
+
+
+def _announce(message: Message) -> None:
+    files = list(
+        db.session.scalars(
+            select(Attachment)
+            .where(Attachment.business_id == message.business_id, Attachment.message_id == message.id)
+            .order_by(Attachment.position)
+        )
+    )
+    if message.announced or any(file.state == "pending" and file.error is None for file in files):
+        events.append(message.business_id, "message.changed", message=message)
+        return
+    message.announced = True
+    key = message.business_id
+    customer = db.session.get_one(Customer, (key, message.customer_id))
+    conversation = db.session.get_one(Conversation, (key, message.conversation_id))
+
+    def data() -> dict[str, Any]:
+        return payloads.message_event(message, customer, conversation, files)
+
+    kind = "message.received" if message.direction == "inbound" else "message.sent"
+    events.append(key, kind, data, message=message)

@@ -1,0 +1,284 @@
+"""Messages: send, note, list, poll. Called by the API, the inbox and the embed; the worker's side is in outbound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.attributes import set_committed_value
+
+import jobs
+from errors import Conflict, Invalid, NotFound
+from lib.ids import uuid7
+from models import Attachment, Business, Conversation, Message, User, db, now, reading
+from services import conversations, events, reach
+
+MAX_NOTE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who writes: `user`, `api`, `app` (the provider's own app), `automation` or `customer`."""
+
+    kind: str
+    id: UUID | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template to send: parameters by component (`header`, `body`, `button:0`)."""
+
+    name: str
+    language: str
+    parameters: dict[str, list[str]]
+    preview: str = ""
+
+
+def send(
+    business: Business,
+    customer: Any,
+    *,
+    channel: str,
+    sender: Sender,
+    content: str = "",
+    attachments: Sequence[Attachment] = (),
+    conversation: Conversation | None = None,
+    account_id: UUID | None = None,
+    subject: str | None = None,
+    template: TemplateUse | None = None,
+    reply_to: Message | None = None,
+    client_id: str | None = None,
+) -> Message:
+    """Queue a message to a customer; raise `Invalid` for what the channel forbids."""
+    again = _by_client_id(business, client_id)
+    if again:
+        return again
+    if not content.strip() and not attachments and template is None:
+        raise Invalid("A message needs content, an attachment or a template.", code="empty_message", field="content")
+    if conversation is not None and conversation.customer_id != customer.id:
+        raise NotFound("No conversation of this customer has that id.", code="conversation_not_found")
+    way = reach.choose(business, customer, channel, account_id or _account_of(conversation, channel))
+    reach.check(way, content=content, attachments=attachments, template=template is not None)
+    if template:
+        reach.check_template(way, template.name, template.language)
+    if conversation is None or conversation.account_id != way.account.id:
+        assert way.address
+        conversation = conversations.open_for(business, customer, way.account, way.address, subject=subject)
+    if reply_to and reply_to.conversation_id != conversation.id:
+        raise Invalid("reply_to must be a message of the same conversation.", code="invalid_field", field="reply_to")
+    extra: dict[str, Any] = {"subject": subject} if subject else {}
+    if template:
+        extra["template"] = {
+            "name": template.name,
+            "language": template.language,
+            "parameters": template.parameters,
+        }
+    message = new(
+        conversation,
+        sender,
+        content=content or (template.preview or f"Template: {template.name}" if template else ""),
+        kind="template" if template else "text",
+        status="queued",
+        extra=extra,
+        reply_to_id=reply_to.id if reply_to else None,
+        client_id=client_id,
+        next_attempt_at=now(),
+    )
+    _attach(message, attachments)
+    conversations.saw_message(conversation, text_shown=preview(message, attachments), inbound=False, at=now())
+    if conversation.status in ("closed", "snoozed"):
+        conversations.set_status(business, conversation, "open", by=sender.name)
+    events.append(business.id, "message.queued", message=message)
+    jobs.run_later("deliver_message", business.id, message.id)
+    return message
+
+
+def note(
+    business: Business, conversation: Conversation, content: str, user: User, *, client_id: str | None = None
+) -> Message:
+    """Write a note among the team; it never leaves."""
+    again = _by_client_id(business, client_id)
+    if again:
+        return again
+    if not content.strip() or len(content) > MAX_NOTE:
+        raise Invalid(f"A note has 1 to {MAX_NOTE} characters.", code="invalid_field", field="content")
+    message = new(
+        conversation,
+        Sender("user", user.id, user.name),
+        content=content,
+        status="note",
+        private=True,
+        client_id=client_id,
+    )
+    conversation.updated_at = now()
+    events.append(business.id, "message.noted", message=message)
+    return message
+
+
+def retry(business: Business, message: Message) -> None:
+    """Try a failed or unknown message once more, because a person asked for it."""
+    if message.direction != "outbound" or message.status not in ("failed", "unknown"):
+        raise Conflict("Only a message that failed can be tried again.", code="not_failed")
+    message.status, message.error, message.error_code = "queued", None, None
+    message.attempts, message.next_attempt_at, message.updated_at = 0, now(), now()
+    events.append(business.id, "message.changed", message=message)
+    jobs.run_later("deliver_message", business.id, message.id)
+
+
+def get(business: Business, message_id: UUID) -> Message:
+    message = db.session.get(Message, (business.id, message_id), options=[selectinload(Message.attachments)])
+    if message is None:
+        raise NotFound("No message of this business has that id.", code="message_not_found")
+    return message
+
+
+def page(
+    business: Business,
+    *,
+    conversation_id: UUID | None = None,
+    customer_id: UUID | None = None,
+    before: datetime | None = None,
+    after: datetime | None = None,
+    limit: int = 50,
+    include_notes: bool = False,
+    channels: Sequence[str] = (),
+) -> tuple[list[Message], bool]:
+    """List a conversation's messages, or a customer's on all channels, oldest first; tell whether there are more.
+
+    Without `after` these are the newest ones (before `before`, if it is given).
+    """
+    query = select(Message).where(Message.business_id == business.id)
+    if conversation_id:
+        query = query.where(Message.conversation_id == conversation_id)
+    if customer_id:
+        query = query.where(Message.customer_id == customer_id)
+    if not include_notes:
+        query = query.where(Message.private.is_(False))
+    if channels:
+        query = query.where(Message.channel.in_(channels))
+    if before:
+        query = query.where(Message.created_at < before)
+    if after:
+        query = query.where(Message.created_at > after)
+    order = Message.created_at.asc() if after else Message.created_at.desc()
+    query = query.order_by(order).limit(limit + 1).options(selectinload(Message.attachments))
+    rows = list(db.session.scalars(query))
+    more, rows = len(rows) > limit, rows[:limit]
+    return (rows if after else rows[::-1]), more
+
+
+_COLUMNS = """id, conversation_id, customer_id, content, kind, channel, direction, status, error_code, error,
+    reply_to_id, sender_kind, sender_id, sender_name, private, created_at, updated_at"""
+_SINCE = text(f"""
+    SELECT {_COLUMNS} FROM messages WHERE business_id = :business_id AND created_at > :since AND (:notes OR NOT private)
+    ORDER BY created_at LIMIT :limit""")
+
+
+def since(business: Business, at: datetime, *, limit: int, include_notes: bool = False) -> tuple[Sequence[Any], bool]:
+    """List messages stamped strictly after `at`, oldest first; stamps rise as they become visible, so none is lost."""
+    params = {"business_id": business.id, "since": at, "notes": include_notes, "limit": limit + 1}
+    with reading() as connection:
+        rows = connection.execute(_SINCE, params).all()
+    return rows[:limit], len(rows) > limit
+
+
+_FILES = text("""
+    SELECT id, message_id, filename, mime, size, state, error FROM attachments
+    WHERE business_id = :business_id AND message_id = ANY(:ids) ORDER BY position, id""")
+
+
+def attachments_of(business: Business, message_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """Give the files of many messages in one statement."""
+    files: dict[UUID, list[Any]] = {}
+    if message_ids:
+        with reading() as connection:
+            for row in connection.execute(_FILES, {"business_id": business.id, "ids": list(message_ids)}):
+                files.setdefault(row.message_id, []).append(row)
+    return files
+
+
+def newest_of_each(
+    business: Business, conversation_ids: Sequence[UUID], *, limit: int, include_notes: bool = False
+) -> dict[UUID, list[Any]]:
+    """Give the newest messages of many conversations, one more than `limit` where there are more, oldest first."""
+    query = text(f"""
+        SELECT m.* FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) CROSS JOIN LATERAL (
+            SELECT {_COLUMNS} FROM messages WHERE business_id = :business_id AND conversation_id = wanted.id
+            AND (:notes OR NOT private) ORDER BY created_at DESC LIMIT :limit) AS m""")
+    params = {"business_id": business.id, "ids": list(conversation_ids), "notes": include_notes, "limit": limit + 1}
+    found: dict[UUID, list[Any]] = {}
+    with reading() as connection:
+        for row in connection.execute(query, params):
+            found.setdefault(row.conversation_id, []).insert(0, row)
+    return found
+
+
+def preview(message: Message, attachments: Sequence[Attachment] = ()) -> str:
+    """Say in a line what a message holds."""
+    if message.content.strip():
+        return " ".join(message.content.split())
+    if attachments:
+        return _FILE_WORDS.get(attachments[0].mime.partition("/")[0], attachments[0].filename)
+    return message.kind.replace("_", " ").capitalize()
+
+
+_FILE_WORDS = {"image": "Photo", "audio": "Voice message", "video": "Video"}
+
+
+def new(conversation: Conversation, sender: Sender, **columns: Any) -> Message:
+    """Make a message and hold it for its stamp; outbound text unless told otherwise."""
+    defaults = {
+        "id": uuid7(),
+        "direction": "outbound",
+        "kind": "text",
+        "private": False,
+        "extra": {},
+        "attempts": 0,
+        "announced": True,
+        "updated_at": now(),
+    }
+    message = Message(
+        business_id=conversation.business_id,
+        conversation_id=conversation.id,
+        customer_id=conversation.customer_id,
+        account_id=conversation.account_id,
+        channel=conversation.channel,
+        sender_kind=sender.kind,
+        sender_id=sender.id,
+        sender_name=sender.name,
+        **(defaults | columns),
+    )
+    events.hold(message)
+    return message
+
+
+def _attach(message: Message, attachments: Sequence[Attachment]) -> list[Attachment]:
+    """Put files on a message; one that went with another message before is shared, not moved."""
+    rows = []
+    for position, attachment in enumerate(attachments):
+        row = attachment
+        if attachment.message_id is not None:
+            kept = ("business_id", "filename", "mime", "size", "state", "storage_key")
+            row = Attachment(id=uuid7(), source={}, attempts=0, **{name: getattr(attachment, name) for name in kept})
+            db.session.add(row)
+        row.message_id, row.position = message.id, position
+        rows.append(row)
+    set_committed_value(message, "attachments", rows)
+    return rows
+
+
+def _by_client_id(business: Business, client_id: str | None) -> Message | None:
+    if client_id is None:
+        return None
+    query = select(Message).where(Message.business_id == business.id, Message.client_id == client_id)
+    return db.session.scalar(query.options(selectinload(Message.attachments)))
+
+
+def _account_of(conversation: Conversation | None, channel: str) -> UUID | None:
+    return conversation.account_id if conversation and conversation.channel == channel else None

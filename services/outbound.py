@@ -1,0 +1,153 @@
+"""The worker's side of sending: take a message under a lease, record what became of it. Every step is repeatable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import selectinload
+
+from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
+from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
+from services import channel_accounts, receipts
+
+LEASE = timedelta(minutes=5)
+HELD = timedelta(seconds=60)  # how often a message on a held account looks again
+MAX_ATTEMPTS = 8
+_BACKOFF = (5, 15, 45, 120, 300, 600, 900)  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that a channel needs, with nothing left to ask the database."""
+
+    kind: str
+    account: Account
+    message: Outgoing
+
+
+def prepare(business_id: UUID, message_id: UUID) -> Task | None:
+    """Take a queued message under a lease; None if there is nothing to do (any more, or yet)."""
+    message = _locked(business_id, message_id)
+    if message is None or message.next_attempt_at is None or message.next_attempt_at > now():
+        return None
+    if message.status == "sending":  # a worker died between asking the provider and recording its answer
+        _lose(message, "The worker stopped while sending; the message may have gone out.")
+        return None
+    if message.status != "queued":
+        message.next_attempt_at = None
+        return None
+    account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+    if account.state != "connected":
+        message.next_attempt_at = now() + HELD
+        return None
+    message.status, message.attempts = "sending", message.attempts + 1
+    message.next_attempt_at = now() + LEASE
+    return Task(account.kind, channel_accounts.to_channel(account), _outgoing(message, account))
+
+
+def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) -> None:
+    """Write down what the provider said."""
+    message = _locked(business_id, message_id)
+    if message is None:
+        return
+    account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+    sent_ids = outcome.provider_ids if isinstance(outcome, Sent) else outcome.sent_ids
+    _remember(message, sent_ids)
+    if isinstance(outcome, Sent):
+        _went_out(message, account, outcome)
+    elif outcome.unknown:
+        _lose(message, outcome.message)
+    elif outcome.action == "account":
+        channel_accounts.hold(account, outcome.message)
+        message.status, message.next_attempt_at = "queued", now() + HELD
+    elif outcome.action == "retry" and message.attempts < MAX_ATTEMPTS:
+        wait = outcome.retry_after or _BACKOFF[min(message.attempts, len(_BACKOFF)) - 1]
+        message.status, message.next_attempt_at = "queued", now() + timedelta(seconds=wait)
+        message.error_code, message.error = outcome.code, outcome.message
+    else:
+        receipts.fail(message, outcome.code, outcome.message)
+    message.updated_at = now()
+
+
+def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
+    message.next_attempt_at, message.error, message.error_code = None, None, None
+    channel_accounts.touch(account, outbound=now())
+    channel_accounts.release(account)
+    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
+    if sent.address:
+        conversation.address = sent.address
+    if sent.thread:
+        conversation.thread = conversation.thread | dict(sent.thread)
+    receipts.advance(message, "sent", at=now())
+    for provider_id in sent.provider_ids:
+        receipts.apply_parked(message, provider_id)
+
+
+def _remember(message: Message, provider_ids: tuple[str, ...]) -> None:
+    if provider_ids:
+        rows = [
+            {
+                "business_id": message.business_id,
+                "account_id": message.account_id,
+                "value": value,
+                "message_id": message.id,
+            }
+            for value in provider_ids
+        ]
+        db.session.execute(insert(ProviderId).values(rows).on_conflict_do_nothing())
+
+
+def _lose(message: Message, why: str) -> None:
+    """Say honestly that nobody knows; a receipt may still tell, and an agent may try again."""
+    message.status, message.next_attempt_at, message.updated_at = "unknown", None, now()
+    message.error_code, message.error = "unknown", why
+    receipts.tell(message, "message.status_changed")
+
+
+def _locked(business_id: UUID, message_id: UUID) -> Message | None:
+    query = select(Message).where(Message.business_id == business_id, Message.id == message_id)
+    loads = selectinload(Message.attachments)
+    return db.session.scalar(query.options(loads).with_for_update(of=Message))
+
+
+def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
+    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
+    template = message.extra.get("template")
+    return Outgoing(
+        id=str(message.id),
+        to=conversation.address,
+        text="" if template else message.content,
+        files=[_file(attachment) for attachment in message.attachments],
+        template=Template(template["name"], template["language"], template["parameters"]) if template else None,
+        reply_to=_provider_id(message.business_id, message.reply_to_id),
+        subject=message.extra.get("subject") or conversation.subject,
+        thread=conversation.thread,
+        sender_name=message.sender_name or None,
+        attempt=message.attempts,
+        sent_ids=_known_ids(message),
+    )
+
+
+def _file(attachment: Attachment) -> File:
+    read = partial(current_app.extensions["storage"].get, attachment.storage_key or "")
+    return File(str(attachment.id), attachment.filename, attachment.mime, attachment.size, read)
+
+
+def _provider_id(business_id: UUID, message_id: UUID | None) -> str | None:
+    if message_id is None:
+        return None
+    query = select(ProviderId.value).where(ProviderId.business_id == business_id, ProviderId.message_id == message_id)
+    return db.session.scalar(query.limit(1))
+
+
+def _known_ids(message: Message) -> list[str]:
+    query = select(ProviderId.value).where(
+        ProviderId.business_id == message.business_id, ProviderId.message_id == message.id
+    )
+    return list(db.session.scalars(query)) if message.attempts > 1 else []

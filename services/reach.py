@@ -1,0 +1,159 @@
+"""How a customer can be reached: which accounts, at which address, whether the channel's window is open, what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+import channels
+from channels.base import Limits
+from errors import Invalid
+from models import Attachment, Business, ChannelAccount, Conversation, MessageTemplate, db, now
+from services import channel_accounts, identities
+
+PRODUCT_TEXT_LIMIT = 100_000  # characters; where the channel has none of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One account by which a customer can be written to. `why_not` says what stands against it, if anything does."""
+
+    account: ChannelAccount
+    label: str
+    address: str | None
+    limits: Limits
+    window_closes_at: datetime | None = None  # None where the channel has no window
+    window_open: bool = True
+    why_not: str | None = None
+
+
+def ways(business: Business, customer: Any) -> list[Way]:
+    """List every connected account with how things stand for this customer; the one last written on comes first."""
+    accounts = channel_accounts.page(business)
+    last = _last_conversations(business.id, customer.id)
+    found = [_way(business, customer, account, last.get(account.id)) for account in accounts]
+    used = {account_id: place for place, account_id in enumerate(last)}
+    return sorted(found, key=lambda way: (way.address is None, used.get(way.account.id, len(used))))
+
+
+def choose(business: Business, customer: Any, channel: str, account_id: UUID | None = None) -> Way:
+    """Pick the account to write on; raise `Invalid` with what an admin or a caller can do where there is none."""
+    candidates = [
+        way for way in ways(business, customer) if way.account.kind == channel and account_id in (None, way.account.id)
+    ]
+    if not candidates:
+        if channel not in channels.KINDS:
+            known = ", ".join(channels.KINDS)
+            raise Invalid(f"channel is one of {known}.", code="unknown_channel", field="channel")
+        raise Invalid(
+            f"No {channel} account is connected. An admin connects one in Settings → Channels.",
+            code="channel_not_connected",
+            field="channel_account_id" if account_id else "channel",
+        )
+    way = candidates[0]
+    if way.address is None:
+        raise Invalid(f"The customer has no address on {way.label}.", code="no_address", field="channel")
+    return way
+
+
+def check(way: Way, *, content: str, attachments: Sequence[Attachment], template: bool) -> None:
+    """Refuse at once what the channel would refuse later."""
+    if not way.window_open and not template:
+        hint = "Send an approved template, or use another channel." if way.limits.templates else "Use another channel."
+        raise Invalid(
+            f"{way.label} takes free text {way.limits.window_hours} hours after the customer's last message. {hint}",
+            code="window_closed",
+            field="content",
+            details={"window_closes_at": None, "templates": way.limits.templates},
+        )
+    size = len(content.encode()) if way.limits.text_unit == "bytes" else len(content)
+    limit = way.limits.text or PRODUCT_TEXT_LIMIT
+    if size > limit:
+        raise Invalid(
+            f"The text has {size} {way.limits.text_unit}; {way.label} takes {limit}.",
+            code="content_too_long",
+            field="content",
+            details={"limit": limit, "unit": way.limits.text_unit},
+        )
+    if len(attachments) > way.limits.attachments:
+        raise Invalid(f"{way.label} takes {way.limits.attachments} files.", code="too_many_files", field="attachments")
+    for place, attachment in enumerate(attachments):
+        _check_file(way, attachment, f"attachments[{place}]")
+
+
+def check_template(way: Way, name: str, language: str) -> None:
+    """Refuse a template that the provider did not approve, as far as we know its templates."""
+    query = select(MessageTemplate).where(
+        MessageTemplate.business_id == way.account.business_id, MessageTemplate.account_id == way.account.id
+    )
+    known = {(item.name, item.language): item.status for item in db.session.scalars(query)}
+    if not way.limits.templates:
+        raise Invalid(f"{way.label} has no templates.", code="templates_unsupported", field="template")
+    if known and known.get((name, language)) != "APPROVED":
+        raise Invalid(
+            f"No approved template '{name}' in {language} on this account.",
+            code="unknown_template",
+            field="template.name",
+            details={"templates": sorted({key[0] for key, status in known.items() if status == "APPROVED"})},
+        )
+
+
+def _check_file(way: Way, attachment: Attachment, field: str) -> None:
+    allowed = way.limits.max_bytes(attachment.mime)
+    if not allowed:
+        raise Invalid(f"{way.label} does not take files of type {attachment.mime}.", code="file_type", field=field)
+    if attachment.size > allowed:
+        raise Invalid(
+            f"{attachment.filename} has {attachment.size} bytes; {way.label} takes {allowed}.",
+            code="file_too_large",
+            field=field,
+        )
+
+
+def _last_conversations(business_id: UUID, customer_id: UUID) -> dict[UUID, Conversation]:
+    """Give the customer's latest conversation on each account, the latest first."""
+    query = (
+        select(Conversation)
+        .where(Conversation.business_id == business_id, Conversation.customer_id == customer_id)
+        .order_by(Conversation.last_message_at.desc())
+        .limit(100)
+    )
+    last: dict[UUID, Conversation] = {}
+    for conversation in db.session.scalars(query):
+        last.setdefault(conversation.account_id, conversation)
+    return last
+
+
+def _way(business: Business, customer: Any, account: ChannelAccount, last: Conversation | None) -> Way:
+    channel = channels.get(account.kind)
+    limits = channel.limits
+    address = last.address if last else _address(business, customer, account)
+    closes = None
+    if limits.window_hours:
+        opened = last.last_inbound_at if last else None
+        closes = opened + timedelta(hours=limits.window_hours) if opened else None
+    is_open = not limits.window_hours or (closes is not None and closes > now())
+    why_not = None
+    if address is None:
+        why_not = f"No address on {channel.label}"
+    elif account.state in ("paused", "attention"):
+        why_not = account.state_reason
+    return Way(account, channel.label, address, limits, closes, is_open, why_not)
+
+
+def _address(business: Business, customer: Any, account: ChannelAccount) -> str | None:
+    if account.kind == "email":
+        return customer.email
+    if account.kind == "sms":
+        return customer.phone
+    if account.kind == "whatsapp" and (customer.whatsapp_number or customer.phone):
+        return customer.whatsapp_number or customer.phone
+    for key, _ in identities.of_customers(business.id, [customer.id]):
+        if key.kind == account.kind and key.scope in ("", account.account_key):
+            return key.value
+    return None
