@@ -51,6 +51,8 @@ def environment(given: dict[str, str], database_url: str, redis_url: str) -> dic
         env.setdefault("SANDBOX_URL", f"http://127.0.0.1:{port + 1 if port < 65535 else port - 1}")
         for name in ("META_GRAPH_URL", "INSTAGRAM_GRAPH_URL", "TWILIO_API_URL"):
             env.setdefault(name, env["SANDBOX_URL"])
+        env.setdefault("SANDBOX_PORT", env["SANDBOX_URL"].rpartition(":")[2])
+        env.setdefault("SANDBOX_DATA", str(data_dir(given) / "sandbox"))
     return env
 
 
@@ -58,7 +60,7 @@ def commands(env: dict[str, str]) -> dict[str, list[str]]:
     """Read what to run from the Procfile; a developer's machine has the provider sandbox too."""
     lines = (ROOT / "Procfile").read_text().splitlines()
     found = {name: shlex.split(line) for name, _, line in (line.partition(":") for line in lines)}
-    if "SANDBOX_URL" in env:
+    if "SANDBOX_PORT" in env:
         found["sandbox"] = ["python", "-m", "sandbox"]
     return found
 
@@ -207,7 +209,7 @@ def greeting(env: dict[str, str], first_run: Path) -> str:
             f'  Try        curl -H "x-api-key: {demo["api_key"]}" {url}/functions/v1/api-customers',
         ]
     lines += [f"  API        {url}/api-docs"]
-    if "SANDBOX_URL" in env:
+    if "SANDBOX_PORT" in env:
         lines += [f"  Sandbox    {env['SANDBOX_URL']}  (the customers' phones)"]
     return "\n".join([*lines, "", "  Ctrl-C stops all of it; the next `make run` finds it again.", ""])
 
@@ -233,8 +235,8 @@ def say(text: str) -> None:
 
 def refuse_taken_ports(env: dict[str, str]) -> None:
     ports = [int(env["PORT"])]
-    if "SANDBOX_URL" in env:
-        ports.append(int(env["SANDBOX_URL"].rpartition(":")[2]))
+    if "SANDBOX_PORT" in env:
+        ports.append(int(env["SANDBOX_PORT"]))
     for port in ports:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

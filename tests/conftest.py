@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 
 import config
 from tests import servers
+from tests.processes import Live
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,10 +35,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def services(request: pytest.FixtureRequest) -> servers.Services:
     """The real PostgreSQL and Valkey, with a migrated database for this xdist worker alone."""
-    worker = getattr(request.config, "workerinput", {"workerid": "main"})["workerid"]
-    given = servers.provide(worker)
-    given.folder.mkdir(exist_ok=True)
-    return given
+    return servers.provide(_worker(request.config))
+
+
+@pytest.fixture(scope="session")
+def live(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """The product as running processes: web, worker and provider sandbox, on a database of their own."""
+    processes = Live(servers.provide(f"{_worker(request.config)}_live"))
+    try:
+        processes.start()
+        yield processes
+    finally:
+        processes.stop()
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +104,10 @@ def no_outbound_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if reached:
         pytest.fail(f"Outbound calls to {', '.join(reached)}", pytrace=False)
+
+
+def _worker(config: pytest.Config) -> str:
+    return str(getattr(config, "workerinput", {"workerid": "main"})["workerid"])
 
 
 def _is_address(host: str) -> bool:

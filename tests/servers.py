@@ -28,15 +28,16 @@ ROOT = Path(__file__).parent.parent
 FOLDER = "TEST_SERVERS"  # the environment variable by which the workers learn the run's folder
 LOCK_TIMEOUT = "10s"  # a test that waits longer for a lock has met a deadlock of its own making
 
+_kept: list[subprocess.Popen[bytes]] = []
+
 
 @dataclass(frozen=True)
 class Services:
-    """What one xdist worker stands on."""
+    """What one xdist worker stands on; `folder` is its DATA_DIR."""
 
     database_url: str
     redis_url: str
     folder: Path
-    worker: str
 
     def psycopg(self, database: str = "") -> str:
         """Give the database's address (or another database's of the same server) as psycopg wants it."""
@@ -61,8 +62,8 @@ def end() -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def provide(worker: str) -> Services:
-    """Give this worker a migrated database and a Valkey number of its own."""
+def provide(name: str) -> Services:
+    """Give one xdist worker, or its live processes, a migrated database and a Valkey number of its own."""
     folder = Path(os.environ[FOLDER])
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,14 +76,14 @@ def provide(worker: str) -> Services:
             _create(urls["database_url"], "template_migrated", "template1")
             migrate(template, urls["redis_url"], folder)
             (folder / "migrated").touch()
-        number = len(list(folder.glob("worker-*"))) + 1
-        (folder / f"worker-{number}").touch()
-        _create(urls["database_url"], f"test_{worker}", "template_migrated")
+        own = folder / "given" / name
+        own.mkdir(parents=True)
+        number = len(list(own.parent.iterdir()))
+        _create(urls["database_url"], f"test_{name}", "template_migrated")
     return Services(
-        database_url=urls["database_url"].replace("/alacarte?", f"/test_{worker}?"),
+        database_url=urls["database_url"].replace("/alacarte?", f"/test_{name}?"),
         redis_url=f"{urls['redis_url']}?db={number}",
-        folder=folder / worker,
-        worker=worker,
+        folder=own,
     )
 
 
@@ -125,6 +126,7 @@ def _start_keeper(folder: Path, ready: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
+    _kept.append(keeper)  # a Popen that is forgotten complains that its process still runs
     (folder / "keeper.pid").write_text(str(keeper.pid))
     deadline = time.monotonic() + 60
     while not ready.exists():
