@@ -5,19 +5,51 @@ A guard leaves `g.business` (and `g.caller` or the user) behind or raises; it ch
 
 from __future__ import annotations
 
-from flask import Flask, current_app, g, request
+from flask import Flask, abort, current_app, g, redirect, request, url_for
+from flask_login import LoginManager, current_user
+from flask_wtf.csrf import CSRFProtect
 
-from errors import RateLimited
+from blueprints.filters import zone
+from errors import Forbidden, RateLimited, Unauthenticated
 from lib import rate_limit
-from services import keys
+from services import keys, team
+
+csrf = CSRFProtect()
+SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def init_app(app: Flask) -> None:
     """Wire sign-in and CSRF protection into the application."""
+    login = LoginManager(app)
+    login.user_loader(team.of_session)
+    csrf.init_app(app)
 
 
 def nobody() -> None:
     """Let anybody in: what lies behind shows nothing of a business, or asks for itself."""
+
+
+# --- people: a session of the sign-in ---
+
+
+def agent() -> None:
+    """Let in who is signed in; send a browser to the sign-in and back, and tell a screen that its session is over."""
+    if not current_user.is_authenticated:
+        if request.method in SAFE and "HX-Request" not in request.headers and request.path != "/live":
+            abort(redirect(url_for("account.login", next=request.full_path.rstrip("?"))))
+        raise Unauthenticated("Your session is over. Sign in again.", code="signed_out")
+    g.business = current_user.business
+    g.zone = zone(g.business.timezone)
+    if request.method not in SAFE:
+        csrf.protect()
+
+
+def admin() -> None:
+    """Let in admins alone, and tell agents whom to ask."""
+    agent()
+    if not current_user.is_admin:
+        names = " or ".join(team.admins(g.business)[:3]) or "an admin"
+        raise Forbidden(f"Only admins can open this page. Ask {names}.", code="admins_only")
 
 
 # --- systems: an API key ---
