@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -76,6 +77,24 @@ def counts(business: Business, user_id: UUID) -> dict[str, int]:
         "all": sum(row.open for row in rows),
         "snoozed": db.session.scalar(snoozed) or 0,
     } | {f"channel-{row.account_id}": row.open for row in rows}
+
+
+def tally(business: Business) -> dict[str, int]:
+    """Count for everybody at once: as `counts`, with `mine-<user id>` and `unread-<user id>` for each assignee."""
+    query = text(f"""
+        SELECT account_id, assignee_id, count(*) AS open, count(*) FILTER (WHERE unread_count > 0) AS unread
+        FROM conversations WHERE business_id = :business_id AND {IN_WORK} GROUP BY account_id, assignee_id""")
+    snoozed = select(func.count()).where(Conversation.business_id == business.id, Conversation.status == "snoozed")
+    found: Counter[str] = Counter(all=0, unassigned=0, snoozed=db.session.scalar(snoozed) or 0)
+    for row in db.session.execute(query, {"business_id": business.id}):
+        found["all"] += row.open
+        found[f"channel-{row.account_id}"] += row.open
+        if row.assignee_id is None:
+            found["unassigned"] += row.open
+        else:
+            found[f"mine-{row.assignee_id}"] += row.open
+            found[f"unread-{row.assignee_id}"] += row.unread
+    return dict(found)
 
 
 def _in_view(query: Select[Any], view: str | None, user_id: UUID | None) -> Select[Any]:

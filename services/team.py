@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import joinedload
 
 from errors import Conflict, Invalid, NotFound
 from lib import addresses, passwords
@@ -25,6 +26,7 @@ NAME_LENGTH = 120
 PREFERENCES: dict[str, tuple[Any, ...]] = {
     "theme": ("auto", "light", "dark"),
     "shortcuts": (True, False),
+    "side": (True, False),
     "send_key": ("enter", "mod"),
 }
 
@@ -46,7 +48,7 @@ def of_session(session_id: str) -> User | None:
     user_id, _, epoch = session_id.partition(":")
     if not is_uuid(user_id) or not epoch.isdigit():
         return None
-    user = db.session.scalar(select(User).where(User.id == UUID(user_id)))
+    user = db.session.scalar(select(User).where(User.id == UUID(user_id)).options(joinedload(User.business)))
     return user if user and user.is_active and user.session_epoch == int(epoch) else None
 
 
@@ -90,6 +92,11 @@ def active(business: Business) -> list[User]:
     """Give who can be assigned, by name."""
     query = select(User).where(User.business_id == business.id, User.deactivated_at.is_(None))
     return list(db.session.scalars(query.order_by(func.lower(User.name)).limit(500)))
+
+
+def admins(business: Business) -> list[str]:
+    """Name who can grant what an agent may not do."""
+    return [user.name for user in active(business) if user.is_admin]
 
 
 def create(
