@@ -41,7 +41,8 @@ def latest(business: Business, customer_id: UUID, account_id: UUID | None = None
     query = select(Conversation).where(Conversation.business_id == business.id, Conversation.customer_id == customer_id)
     if account_id:
         query = query.where(Conversation.account_id == account_id)
-    return db.session.scalar(query.order_by(Conversation.last_message_at.desc(), Conversation.id.desc()).limit(1))
+    query = query.order_by(Conversation.last_message_at.desc(), Conversation.id.desc()).limit(1)
+    return db.session.scalar(query, execution_options={"populate_existing": True})
 
 
 def open_for(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -138,6 +138,14 @@ def get(business: Business, message_id: UUID) -> Message:
     return message
 
 
+def by_ids(business_id: UUID, ids: Collection[UUID]) -> dict[UUID, Message]:
+    """Give several messages, without their files: those that others reply to."""
+    if not ids:
+        return {}
+    query = select(Message).where(Message.business_id == business_id, Message.id.in_(ids))
+    return {message.id: message for message in db.session.scalars(query)}
+
+
 def page(
     business: Business,
     *,
@@ -258,19 +266,10 @@ def new(conversation: Conversation, sender: Sender, **columns: Any) -> Message:
     return message
 
 
-def _attach(message: Message, attachments: Sequence[Attachment]) -> list[Attachment]:
-    """Put files on a message; one that went with another message before is shared, not moved."""
-    rows = []
+def _attach(message: Message, attachments: Sequence[Attachment]) -> None:
     for position, attachment in enumerate(attachments):
-        row = attachment
-        if attachment.message_id is not None:
-            kept = ("business_id", "filename", "mime", "size", "state", "storage_key")
-            row = Attachment(id=uuid7(), source={}, attempts=0, **{name: getattr(attachment, name) for name in kept})
-            db.session.add(row)
-        row.message_id, row.position = message.id, position
-        rows.append(row)
-    set_committed_value(message, "attachments", rows)
-    return rows
+        attachment.message_id, attachment.position = message.id, position
+    set_committed_value(message, "attachments", list(attachments))
 
 
 def _by_client_id(business: Business, client_id: str | None) -> Message | None:

@@ -1,0 +1,240 @@
+"""The webhook drain: takes what is due from the database, sends with bounded concurrency, records in batches.
+
+One RQ job runs it for as long as the worker lives. A bell (Valkey) wakes it at once; without the bell, a look at the
+database every second finds the same. Each endpoint has its own slots, so a slow one holds nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+from aiohttp import ClientSession
+from flask import Flask
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from lib import fetch
+from lib.signing import guide_signature, standard_signature
+from models import db, now
+from services import deliveries
+from services.deliveries import Result, Task, Try
+
+log = structlog.get_logger()
+
+LOOK_EVERY = 1.0  # seconds between looks at the database
+RECORD_AFTER = 0.05  # seconds that a result waits for company
+RECORD_SIZE = 50
+FIRST_SLOTS, SUSPECT_SLOTS = 8, 2  # of an endpoint that we know nothing of; of one that keeps failing or is slow
+SLOW = 1.0  # seconds
+BELL = "webhooks"
+
+
+@dataclass(slots=True)
+class Lane:
+    """One endpoint's share: more slots while it answers fast, few while it does not."""
+
+    slots: int = FIRST_SLOTS
+    busy: int = 0
+
+    @property
+    def free(self) -> int:
+        return max(0, self.slots - self.busy)
+
+    def learn(self, attempt: Try, most: int) -> None:
+        if attempt.succeeded and attempt.duration_ms < SLOW * 1000:
+            self.slots = min(self.slots + 1, most)
+        elif not attempt.succeeded or attempt.duration_ms > SLOW * 1000:
+            self.slots = max(self.slots // 2, SUSPECT_SLOTS)
+
+
+@dataclass(slots=True)
+class Drain:
+    """What is under way in this process. `stopping` is asked often; what is in flight is finished first."""
+
+    app: Flask
+    stopping: Callable[[], bool]
+    concurrency: int
+    rung: set[UUID] = field(default_factory=set)
+    lanes: defaultdict[UUID, Lane] = field(default_factory=lambda: defaultdict(Lane))
+    results: list[Result] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    recorded: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Drain until told to stop."""
+        settings = self.app.extensions["settings"]
+        policy = fetch.Policy(networks=tuple(settings.webhook_allowed_networks))
+        async with fetch.pool(policy, self.concurrency) as session:
+            helpers = [asyncio.create_task(part) for part in (self._listen(), self._look(), self._record())]
+            while not self.stopping():
+                await self._round(session)
+            while self.tasks:
+                await asyncio.wait(self.tasks)
+            await self._write()
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _round(self, session: ClientSession) -> None:
+        """Claim what the free slots can take; sleep when there is nothing to do."""
+        slots = self._offer()
+        if not slots:
+            self.wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), LOOK_EVERY)
+            return
+        claimed = await self._in_database(deliveries.claim, slots) or []
+        got: defaultdict[UUID, int] = defaultdict(int)
+        for task in claimed:
+            got[task.endpoint_id] += 1
+            self.lanes[task.endpoint_id].busy += 1
+            running = asyncio.create_task(self._deliver(session, task))
+            self.tasks.add(running)
+            running.add_done_callback(self.tasks.discard)
+        self.rung -= {endpoint for endpoint, offered in slots.items() if got[endpoint] < offered}
+
+    def _offer(self) -> dict[UUID, int]:
+        """Share the free sockets among those that are rung; the suspect together never take more than half."""
+        free = self.concurrency - len(self.tasks)
+        suspects = sum(lane.busy for lane in self.lanes.values() if lane.slots <= SUSPECT_SLOTS)
+        offer: dict[UUID, int] = {}
+        for endpoint in sorted(self.rung, key=lambda item: self.lanes[item].busy):
+            lane = self.lanes[endpoint]
+            share = min(lane.free, free)
+            if lane.slots <= SUSPECT_SLOTS:
+                share = min(share, self.concurrency // 2 - suspects)
+                suspects += max(share, 0)
+            if share > 0:
+                offer[endpoint] = share
+                free -= share
+        return offer
+
+    async def _deliver(self, session: ClientSession, task: Task) -> None:
+        tries = [await attempt(session, task, task.secrets)]
+        if len(task.secrets) > 1 and tries[0].status in (401, 403):
+            tries.append(await attempt(session, task, task.secrets[::-1]))
+        result = Result(task, tries)
+        lane = self.lanes[task.endpoint_id]
+        lane.busy -= 1
+        lane.learn(result.last, self.concurrency // 2)
+        self.results.append(result)
+        if len(self.results) >= RECORD_SIZE:
+            self.recorded.set()
+        if result.retry_in is not None:
+            asyncio.get_running_loop().call_later(result.retry_in + RECORD_AFTER * 2, self._ring, task.endpoint_id)
+        self.wake.set()
+
+    def _ring(self, *endpoints: UUID) -> None:
+        self.rung.update(endpoints)
+        self.wake.set()
+
+    async def _listen(self) -> None:
+        """Hear the bell; while Valkey is away the looks at the database do."""
+        bell = Redis.from_url(self.app.extensions["settings"].redis_url, socket_timeout=LOOK_EVERY * 5)
+        while True:
+            try:
+                if await bell.blpop([f"bell:{BELL}"], timeout=LOOK_EVERY):
+                    names = await bell.spop(f"due:{BELL}", 10_000)
+                    self._ring(*(UUID(name.decode()) for name in names or ()))
+            except (RedisError, OSError):
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(self) -> None:
+        """Find what a lost bell, a retry or a lease that ran out has left."""
+        while True:
+            self._ring(*(await self._in_database(deliveries.due_endpoints) or ()))
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _record(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.recorded.wait(), RECORD_AFTER)
+            self.recorded.clear()
+            await self._write()
+
+    async def _write(self) -> None:
+        batch, self.results = self.results, []
+        if batch:
+            await self._in_database(deliveries.record, batch)
+
+    async def _in_database(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Run one committed step in a thread; a database that is away costs a second and repeats what was claimed."""
+        try:
+            return await asyncio.to_thread(self._step, step, *args)
+        except SQLAlchemyError as exc:
+            log.warning("drain_database", step=step.__name__, error=str(exc)[:200])
+            await asyncio.sleep(LOOK_EVERY)
+            return None
+
+    def _step(self, step: Callable[..., Any], *args: Any) -> Any:
+        with self.app.app_context():
+            value = step(*args)
+            db.session.commit()
+            return value
+
+
+async def attempt(session: ClientSession, task: Task, secrets: list[str]) -> Try:
+    """Make one signed request within the endpoint's deadline; every end of it is a value, never an exception."""
+    headers = _headers(task, secrets)
+    shown = {name: value if name not in task.headers else "•••" for name, value in headers.items()}
+    started_at, started = now(), time.perf_counter()
+    try:
+        answer = await fetch.post(session, task.url, task.body, headers, task.timeout)
+    except fetch.FetchError as exc:
+        return Try(started_at, _since(started), error_kind=exc.kind, error=str(exc), request_headers=shown)
+    kind, error = _classify(answer.status)
+    return Try(
+        started_at,
+        _since(started),
+        status=answer.status,
+        error_kind=kind,
+        error=error,
+        address=answer.address,
+        request_headers=shown,
+        response_headers=dict(list(answer.headers.items())[:30]),
+        response=answer.body,
+        retry_after=fetch.retry_after(answer.headers),
+        accepted_new_secret=len(secrets) > 1 and kind is None and secrets[0] != task.secrets[0],
+    )
+
+
+def _headers(task: Task, secrets: list[str]) -> dict[str, str]:
+    timestamp = int(time.time())
+    event_id = str(task.event_id)
+    return {
+        **task.headers,
+        "Content-Type": "application/json",
+        "User-Agent": "AlaCarteChat-Webhooks/1",
+        "X-Webhook-Signature": guide_signature(secrets[0], timestamp, task.body),
+        "X-Webhook-Timestamp": str(timestamp),
+        "X-Webhook-Id": event_id,
+        "X-Webhook-Event": task.event_type,
+        "X-Webhook-Attempt": str(task.number),
+        "webhook-id": event_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": standard_signature(secrets, event_id, timestamp, task.body),
+    }
+
+
+def _classify(status: int) -> tuple[str | None, str | None]:
+    if status < 300:
+        return None, None
+    if status < 400:
+        return "redirect", f"The receiver answered {status}; redirects are not followed."
+    if status < 500:
+        return "client_error", f"The receiver answered {status}."
+    return "server_error", f"The receiver answered {status}."
+
+
+def _since(started: float) -> int:
+    return round((time.perf_counter() - started) * 1000)

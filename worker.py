@@ -1,0 +1,233 @@
+"""Who does what was asked for: one short function per job, the sweeps, and the RQ loops.
+
+`python worker.py` loads everything once and forks: an RQ worker for each group of queues, and the sweeps. Every job is
+safe to repeat, and nothing is lost when any of these processes is killed: the database says what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+from flask import Flask, current_app
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+from setproctitle import setproctitle
+from sqlalchemy.exc import SQLAlchemyError
+
+import channels
+from app import create_app
+from channels.base import ChannelError
+from drain import Drain
+from lib import sniff, storage
+from models import db
+from services import inbound, incoming_files, outbound, sweeps, templates
+from services.incoming_files import Stored
+
+log = structlog.get_logger()
+
+# One process each: a slow provider holds neither what comes in nor the webhooks.
+GROUPS = {"inbound": ["callbacks"], "outbound": ["messages"], "files": ["media", "slow"], "webhooks": ["webhooks"]}
+ALIVE_SECONDS = 5
+_stop = False
+
+
+def _commit() -> None:
+    """End a step; the next one reads what others have changed meanwhile."""
+    db.session.commit()
+    db.session.expire_all()
+
+
+# --- jobs ---
+
+
+def process_callback(business_id: str, callback_id: str) -> None:
+    """Apply what a provider sent, each item in a transaction of its own: a bad one loses none of its siblings."""
+    stored = inbound.claim(UUID(business_id), UUID(callback_id))
+    _commit()
+    if stored is None:
+        return
+    errors = []
+    for item in inbound.items(stored):
+        try:
+            inbound.apply(stored, item)
+            _commit()
+        except Exception as exc:
+            db.session.rollback()
+            log.exception("callback_item_failed", callback_id=callback_id, item=type(item).__name__)
+            errors.append(f"{type(exc).__name__}: {exc}")
+    inbound.finish(stored, errors)
+    _commit()
+
+
+def deliver_message(business_id: str, message_id: str) -> None:
+    """Send one message: take it, ask the provider with no transaction open, write down the answer."""
+    key = (UUID(business_id), UUID(message_id))
+    task = outbound.prepare(*key)
+    _commit()
+    if task is None:
+        return
+    try:
+        outcome = channels.get(task.kind).send(task.account, task.message)
+    except ChannelError as exc:
+        outcome = exc
+    outbound.record(*key, outcome)
+    _commit()
+
+
+def fetch_attachment(business_id: str, attachment_id: str) -> None:
+    """Fetch a file that a customer sent, store it, and announce its message."""
+    key = (UUID(business_id), UUID(attachment_id))
+    task = incoming_files.prepare(*key)
+    _commit()
+    if task is None:
+        return
+    outcome: Stored | ChannelError
+    try:
+        most = current_app.extensions["settings"].upload_max_bytes
+        data, declared, filename = channels.get(task.kind).fetch_media(task.account, task.media, max_bytes=most)
+        mime = sniff.mime_of(data, filename) or declared
+        stored_as = storage.new_key(business_id)
+        current_app.extensions["storage"].put(stored_as, data, mime)
+        outcome = Stored(stored_as, len(data), mime, filename)
+    except ChannelError as exc:
+        outcome = exc
+    incoming_files.record(*key, outcome)
+    _commit()
+
+
+def sync_templates(business_id: str, account_id: str) -> None:
+    """Read the templates that a provider has approved, and learn whether the credentials work."""
+    account = templates.prepare(UUID(business_id), UUID(account_id))
+    _commit()
+    if account is None:
+        return
+    outcome: list[dict[str, object]] | ChannelError
+    try:
+        outcome = channels.get(account.kind).templates(account)
+    except ChannelError as exc:
+        outcome = exc
+    templates.record(UUID(business_id), UUID(account_id), outcome)
+    _commit()
+
+
+def erase_files(business_id: str, subject_id: str) -> None:
+    """Remove the bytes of files that nobody holds any more."""
+    keys = sweeps.orphaned_files(UUID(business_id), UUID(subject_id))
+    current_app.extensions["storage"].delete(keys)
+    sweeps.forget_files(UUID(business_id), keys)
+    _commit()
+
+
+def drain_webhooks() -> None:
+    """Send webhooks until this worker is told to stop."""
+    settings = current_app.extensions["settings"]
+    asyncio.run(Drain(current_app._get_current_object(), lambda: _stop, settings.webhook_concurrency).run())  # type: ignore[attr-defined]
+
+
+# --- sweeps: what is due is found without any wake-up ---
+
+
+def sweep(app: Flask) -> None:
+    """Ask again for whatever a lost wake-up has left, until told to stop."""
+    rounds = 0
+    while not _stop:
+        with app.app_context():
+            for every, step in sweeps.STEPS:
+                if rounds % every == 0:
+                    _attempt(step)
+            _attempt(_keep_draining)
+        rounds += 1
+        time.sleep(1)
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    try:
+        step()
+        _commit()
+    except (SQLAlchemyError, RedisError) as exc:
+        db.session.rollback()
+        log.warning("sweep_failed", step=step.__name__, error=str(exc)[:200])
+
+
+def _keep_draining() -> None:
+    """See to it that a drain is asked for wherever a webhook worker has none."""
+    queue = current_app.extensions["queues"]["webhooks"]
+    redis = current_app.extensions["redis"]
+    waiting, busy = len(queue), sum(1 for _ in redis.scan_iter("drain:*"))
+    if not waiting and busy < int(redis.scard("rq:workers:webhooks") or 1):
+        queue.enqueue_call("worker.drain_webhooks", timeout=-1, result_ttl=0, failure_ttl=60)
+
+
+# --- processes ---
+
+
+class Worker(SimpleWorker):
+    """Runs jobs in this process, which holds the warm application; told to stop, it lets a drain know."""
+
+    def request_stop(self, signum: int, frame: object) -> None:
+        _ask_to_stop(signum, frame)
+        super().request_stop(signum, frame)
+
+
+def work(app: Flask, group: str) -> None:
+    with app.app_context():
+        redis = app.extensions["redis"]
+        worker = Worker(GROUPS[group], connection=redis, serializer=JSONSerializer)
+        worker.log_result_lifespan = False
+        worker.work(logging_level="WARNING", burst=False)
+
+
+def main() -> None:
+    app = create_app()
+    with app.app_context():
+        app.extensions["read_engine"].dispose()
+        db.engine.dispose()
+    signal.signal(signal.SIGTERM, _ask_to_stop)
+    signal.signal(signal.SIGINT, _ask_to_stop)
+    parts = {"sweeps": lambda: sweep(app)} | {group: lambda group=group: work(app, group) for group in GROUPS}
+    running = {_fork(name, part): name for name, part in parts.items()}
+    setproctitle("alacarte: worker")
+    while running:
+        with suppress(InterruptedError, ChildProcessError):
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            name = running.pop(pid, None)
+            if name and not _stop:
+                log.warning("worker_restarted", part=name)
+                running[_fork(name, parts[name])] = name
+        if _stop:
+            for pid in running:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        time.sleep(0.2)
+
+
+def _fork(name: str, part: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    setproctitle(f"alacarte: {name}")
+    try:
+        part()
+    except Exception:
+        log.exception("worker_part_failed", part=name)
+        os._exit(1)
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _ask_to_stop(signum: int, frame: object) -> None:
+    global _stop
+    _stop = True
+
+
+if __name__ == "__main__":
+    main()
