@@ -446,7 +446,7 @@ class Attachment(db.Model):
     filename: Mapped[str]
     mime: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger, default=0)
-    state: Mapped[str] = mapped_column(default="ready")  # ready pending failed
+    state: Mapped[str] = mapped_column(default="ready")  # ready pending failed erased
     error: Mapped[str | None]  # in words, when it could not be had
     storage_key: Mapped[str | None]
     source: Mapped[dict[str, Any]] = mapped_column(default=dict)  # where the provider keeps it

@@ -119,11 +119,11 @@ def sync_templates(business_id: str, account_id: str) -> None:
     _commit()
 
 
-def erase_files(business_id: str, subject_id: str) -> None:
-    """Remove the bytes of files that nobody holds any more."""
-    keys = sweeps.orphaned_files(UUID(business_id), UUID(subject_id))
-    current_app.extensions["storage"].delete(keys)
-    sweeps.forget_files(UUID(business_id), keys)
+def erase_files(business_id: str) -> None:
+    """Remove the bytes of erased files, and then the last trace of them."""
+    files = sweeps.erased_files(UUID(business_id))
+    current_app.extensions["storage"].delete([key for _, key in files if key])
+    sweeps.forget_files(UUID(business_id), [file_id for file_id, _ in files])
     _commit()
 
 

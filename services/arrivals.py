@@ -92,11 +92,11 @@ def rename(business: Business, account: ChannelAccount, change: IdentityChange) 
 
 
 def drop_files(message: Message) -> None:
-    """Forget a message's files: the rows now, the bytes by a job."""
+    """Take a message's files away: from sight now, their bytes by a job."""
     query = select(Attachment).where(Attachment.business_id == message.business_id, Attachment.message_id == message.id)
     for file in db.session.scalars(query):
-        file.state, file.error, file.next_attempt_at = "failed", "Deleted by the sender.", None
-    jobs.run_later("erase_files", message.business_id, message.id)
+        file.message_id, file.state, file.filename, file.source, file.next_attempt_at = None, "erased", "", {}, now()
+    jobs.run_later("erase_files", message.business_id)
 
 
 def _is_first(account: ChannelAccount, provider_id: str, message_id: UUID) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text
 
 import jobs
 from models import Attachment, Callback, Message, ParkedReceipt, ProviderId, db, now
@@ -30,7 +30,15 @@ def due_messages() -> None:
 
 
 def due_files() -> None:
-    _ask_again("fetch_attachment", Attachment, Attachment.next_attempt_at)
+    _ask_again("fetch_attachment", Attachment, Attachment.next_attempt_at, Attachment.state == "pending")
+
+
+def due_erasures() -> None:
+    query = select(Attachment.business_id).where(
+        Attachment.next_attempt_at <= now() - GRACE, Attachment.state == "erased"
+    )
+    for business_id in db.session.scalars(query.distinct()):
+        jobs.run_later("erase_files", business_id)
 
 
 def wake_conversations() -> None:
@@ -92,6 +100,7 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (1, due_callbacks),
     (2, due_messages),
     (2, due_files),
+    (10, due_erasures),
     (10, wake_conversations),
     (15, apply_parked),
     (60, _trim("idempotency_records", "created_at", lambda: 1)),
@@ -103,19 +112,17 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
 )
 
 
-# --- files that nobody holds any more ---
+# --- files that nobody may have any more ---
 
 
-def orphaned_files(business_id: UUID, message_id: UUID) -> list[str]:
-    """List the stored files of a message that was taken back, unless another message shares them."""
-    query = text("""
-        SELECT storage_key FROM attachments a WHERE business_id = :business_id AND message_id = :message_id
-        AND storage_key IS NOT NULL AND NOT EXISTS (
-            SELECT FROM attachments other WHERE other.business_id = a.business_id AND other.id <> a.id
-            AND other.storage_key = a.storage_key AND other.state = 'ready')""")
-    return list(db.session.scalars(query, {"business_id": business_id, "message_id": message_id}))
+def erased_files(business_id: UUID) -> list[tuple[UUID, str | None]]:
+    """List the files whose bytes are to go."""
+    query = select(Attachment.id, Attachment.storage_key).where(
+        Attachment.business_id == business_id, Attachment.state == "erased", Attachment.next_attempt_at.is_not(None)
+    )
+    return [(file_id, key) for file_id, key in db.session.execute(query.limit(BATCH))]
 
 
-def forget_files(business_id: UUID, keys: Sequence[str]) -> None:
-    query = text("UPDATE attachments SET storage_key = NULL WHERE business_id = :id AND storage_key = ANY(:keys)")
-    db.session.execute(query, {"id": business_id, "keys": list(keys)})
+def forget_files(business_id: UUID, file_ids: Sequence[UUID]) -> None:
+    """Remove the rows of files whose bytes are gone."""
+    db.session.execute(delete(Attachment).where(Attachment.business_id == business_id, Attachment.id.in_(file_ids)))
