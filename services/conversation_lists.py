@@ -97,6 +97,24 @@ def tally(business: Business) -> dict[str, int]:
     return dict(found)
 
 
+def channels_of(business: Business, customer_id: UUID) -> dict[str, int]:
+    """Count what a customer and we wrote to each other on each channel, the busiest first; notes are not counted."""
+    number = func.count().label("number")
+    query = select(Message.channel, number).where(
+        Message.business_id == business.id, Message.customer_id == customer_id
+    )
+    query = query.where(Message.private.is_(False)).group_by(Message.channel).order_by(number.desc(), Message.channel)
+    return {row.channel: row.number for row in db.session.execute(query)}
+
+
+def tags(business: Business, *, limit: int = 200) -> list[str]:
+    """Give the tags in use, the most used first."""
+    query = text("""
+        SELECT tag FROM conversations, unnest(tags) AS tag WHERE business_id = :business_id AND tags <> '{}'
+        GROUP BY tag ORDER BY count(*) DESC, tag LIMIT :limit""")
+    return list(db.session.scalars(query, {"business_id": business.id, "limit": limit}))
+
+
 def _in_view(query: Select[Any], view: str | None, user_id: UUID | None) -> Select[Any]:
     if view is None:
         return query

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select, text
 
 import jobs
 from models import Attachment, Callback, Message, ParkedReceipt, ProviderId, db, now
-from services import conversations, receipts
+from services import conversations, embeds, receipts
 
 BATCH = 500
 GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up under way
@@ -107,7 +107,7 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (60, _trim("api_calls", "at", _days("usage_log_days"))),
     (60, _trim("callbacks", "received_at", lambda: 14, "AND processed_at IS NOT NULL")),
     (60, _trim("parked_receipts", "created_at", lambda: 7)),
-    (60, _trim("embed_sessions", "expires_at", lambda: 1)),
+    (60, embeds.sweep_expired),
     (60, _trim("deliveries", "created_at", _days("webhook_retention_days"), "AND state <> 'pending'")),
 )
 
