@@ -150,8 +150,6 @@ class Supervisor:
         """Start all of it, say so once it answers, and keep it going until we are told to stop."""
         for process in self.processes:
             process.start()
-        if self.env["APP_ENV"] == "development" and not self.first_run.exists():
-            self._fill()
         launcher, told = os.getppid(), False
         while True:
             for key, _ in self.selector.select(timeout=0.25):
@@ -160,9 +158,7 @@ class Supervisor:
                 process.mend()
             for name in self.servers.mend():
                 say(f"{name} ended; starting it again")
-            if not told and not self._filling() and answers(int(self.env["PORT"])):
-                told = True
-                say(greeting(self.env, self.first_run))
+            told = told or self._greet()
             if "MAKELEVEL" in self.env and os.getppid() != launcher:
                 raise Stop  # make was killed, and took nobody with it
 
@@ -178,23 +174,27 @@ class Supervisor:
                 for process in running:
                     process.signal(signal.SIGKILL)
 
+    def _greet(self) -> bool:
+        """Once everything answers, and the demo business is made the first time, say how to get in."""
+        if self.demo is None:
+            if not answers(self.env["PORT"]) or ("SANDBOX_PORT" in self.env and not answers(self.env["SANDBOX_PORT"])):
+                return False
+            if self.env["APP_ENV"] == "development" and not self.first_run.exists():
+                self._fill()
+                return False
+        elif self.demo.popen and (code := self.demo.popen.poll()) is None:
+            return False
+        elif code == 0:
+            self.first_run.with_suffix(".part").rename(self.first_run)
+        say(greeting(self.env, self.first_run))
+        return True
+
     def _fill(self) -> None:
-        command = found(["flask", "--app", "app", "demo", "--json"])
-        self.demo = Process("demo", command, self.env, self.selector)
+        """Begin to make the demo business; only its owner may read what it says."""
+        self.demo = Process("demo", found(["flask", "--app", "app", "demo", "--json"]), self.env, self.selector)
         part = os.open(self.first_run.with_suffix(".part"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(part, "wb") as out:
             self.demo.start(out)
-
-    def _filling(self) -> bool:
-        """Tell whether the demo business is still being made; keep its keys when it is done."""
-        if self.demo is None or self.demo.popen is None:
-            return False
-        code = self.demo.popen.poll()
-        if code == 0:
-            self.first_run.with_suffix(".part").rename(self.first_run)
-        if code is not None:
-            self.demo = None
-        return code is None
 
 
 def greeting(env: dict[str, str], first_run: Path) -> str:
@@ -214,11 +214,11 @@ def greeting(env: dict[str, str], first_run: Path) -> str:
     return "\n".join([*lines, "", "  Ctrl-C stops all of it; the next `make run` finds it again.", ""])
 
 
-def answers(port: int) -> bool:
-    """Tell whether the web process says that it is ready."""
+def answers(port: str | int) -> bool:
+    """Tell whether the program there takes requests: it answers `/readyz`, and not that it is unready."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
         sock.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        return b" 200 " in sock.recv(64)
+        return sock.recv(64).partition(b" ")[2][:1] in (b"2", b"4")
     return False
 
 
@@ -234,18 +234,23 @@ def say(text: str) -> None:
 
 
 def refuse_taken_ports(env: dict[str, str]) -> None:
-    ports = [int(env["PORT"])]
-    if "SANDBOX_PORT" in env:
-        ports.append(int(env["SANDBOX_PORT"]))
-    for port in ports:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                raise embedded.EmbeddedError(
-                    f"Port {port} is taken. Choose another: make run PORT={port + 10}"
-                ) from None
+    """Say which port is taken, after a moment in which an earlier run that was killed may still be letting go."""
+    deadline = time.monotonic() + 5
+    for port in [int(env[name]) for name in ("PORT", "SANDBOX_PORT") if name in env]:
+        while is_taken(port):
+            if time.monotonic() > deadline:
+                raise embedded.EmbeddedError(f"Port {port} is taken. Choose another: make run PORT={port + 10}")
+            time.sleep(0.2)
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def main(words: list[str]) -> int:

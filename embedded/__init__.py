@@ -19,7 +19,7 @@ from embedded.postgres import DATABASE, Postgres
 from embedded.server import EmbeddedError, dies_with_us
 from embedded.valkey import Valkey
 
-__all__ = ["NAMES", "EmbeddedError", "Servers", "dies_with_us", "start"]
+__all__ = ["NAMES", "EmbeddedError", "Servers", "dies_with_us", "socket_dir", "start"]
 
 NAMES = ("postgres", "valkey")
 
@@ -64,7 +64,7 @@ class Servers:
         self, data_dir: Path, only: Collection[str], durable: bool, connections: int, lock: IO[str] | None = None
     ) -> None:
         self._lock = lock
-        self._sockets = _socket_dir(data_dir)
+        self._sockets = socket_dir(data_dir)
         self.postgres = Postgres(data_dir, self._sockets, durable, connections)
         self.valkey = Valkey(data_dir, self._sockets, durable)
         self.each = [server for server in (self.postgres, self.valkey) if server.name in only]
@@ -106,7 +106,7 @@ class Servers:
             self._lock = None
 
 
-def _socket_dir(data_dir: Path) -> Path:
+def socket_dir(data_dir: Path) -> Path:
     """Name a short folder for the sockets, whose paths may have 107 bytes only."""
     key = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     return Path("/tmp") / f"alacarte-{os.geteuid()}-{key}"

@@ -30,7 +30,7 @@ class Live:
     """Three running programs and how to reach them."""
 
     def __init__(self, services: servers.Services, **overrides: object) -> None:
-        port, sandbox = _free_ports(2)
+        port, sandbox = free_ports(2)
         self.services = services
         self.base_url = f"http://127.0.0.1:{port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox}"
@@ -116,13 +116,7 @@ class Live:
     def _answers(self, name: str) -> bool:
         if name == "worker":
             return self.processes[name].poll() is None
-        url = self.base_url if name == "web" else self.sandbox_url
-        port = int(url.rpartition(":")[2])
-        if name == "web":
-            return run.answers(port)
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return False
+        return run.answers(self.env["PORT" if name == "web" else "SANDBOX_PORT"])
 
     def _log_path(self, name: str) -> Path:
         return self.services.folder / f"{name}.log"
@@ -132,7 +126,7 @@ def _fields() -> Any:
     return config.Settings.model_fields.values()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Find ports that nobody listens on, all at once so that they differ."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]

@@ -24,8 +24,7 @@ import json, sys, time
 from pathlib import Path
 import embedded
 servers = embedded.start(Path(sys.argv[1]))
-pids = [server.process.pid for server in servers.each]
-print(json.dumps([str(servers.valkey.socket.parent), *pids]), flush=True)
+print(json.dumps([server.process.pid for server in servers.each]), flush=True)
 time.sleep(600)
 """
 
@@ -45,6 +44,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "data"
     for servers in started:
         servers.stop()
+    shutil.rmtree(embedded.socket_dir((tmp_path / "data").resolve()), ignore_errors=True)
 
 
 def connect(servers: embedded.Servers) -> psycopg.Connection[tuple[object, ...]]:
@@ -93,13 +93,12 @@ class Owner:
             [sys.executable, "-c", OWNER, data], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout
-        self.folder, self.postgres, self.valkey = json.loads(self.process.stdout.readline())
+        self.postgres, self.valkey = json.loads(self.process.stdout.readline())
 
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
         wait_until_gone(self.postgres, self.valkey)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.fixture
