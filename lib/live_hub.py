@@ -27,6 +27,7 @@ TICK = 1.0
 ROOM = 256  # frames that may wait for one slow stream
 MOST = 24  # streams of one key; the oldest gives way, so that nobody can fill the process
 RETRY = b"retry: 1000\n\n"
+BYE = b"event: bye\ndata: ended\n\n"
 STILL_HERE = b": still here\n\n"
 
 
