@@ -19,6 +19,8 @@ from flask.testing import FlaskClient
 
 import config
 from tests import servers
+
+pytest_plugins = ["tests.people"]
 from tests.processes import Live
 
 
