@@ -13,7 +13,6 @@ import orjson
 from flask import Blueprint, Flask, Response, g, request
 from flask.json.provider import JSONProvider
 from flask_migrate import Migrate
-from flask_openapi3 import OpenAPI
 from sqlalchemy import create_engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
@@ -21,7 +20,7 @@ from whitenoise import WhiteNoise
 import channels
 import config
 import jobs
-from blueprints import guards, problems
+from blueprints import api, guards, media, problems
 from lib import logs, storage
 from lib.ids import uuid7
 from models import db
@@ -30,7 +29,10 @@ ROOT = Path(__file__).parent
 
 
 # Who may come in where: each blueprint with the guard that runs before every one of its routes.
-FRONT_DOOR: tuple[tuple[Blueprint, Callable[[], None]], ...] = ()
+FRONT_DOOR: tuple[tuple[Blueprint, Callable[[], None]], ...] = (
+    (api.blueprint, guards.api_key),
+    (media.blueprint, guards.nobody),
+)
 
 
 class OrjsonProvider(JSONProvider):
@@ -47,14 +49,14 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     """Build the web application; give the settings in tests, else they come from the environment."""
     settings = settings or config.load()
     logs.configure(settings.log_level)
-    app = OpenAPI("app", root_path=str(ROOT), doc_ui=False)
+    app = Flask("app", root_path=str(ROOT))
     app.json = OrjsonProvider(app)
     app.config.from_mapping(_flask_settings(settings))
     app.extensions["settings"] = settings
     _open_services(app, settings)
+    app.before_request(_name_request)
     _open_doors(app)
     problems.register(app)
-    app.before_request(_name_request)
     app.after_request(_finish)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -96,7 +98,7 @@ def _flask_settings(settings: config.Settings) -> dict[str, object]:
     }
 
 
-def _open_doors(app: OpenAPI) -> None:
+def _open_doors(app: Flask) -> None:
     guards.init_app(app)
     for blueprint, guard in FRONT_DOOR:
         app.register_blueprint(blueprint)

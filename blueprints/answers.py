@@ -14,7 +14,7 @@ from services import events, idempotency
 
 def show(data: Any, status: int = 200) -> Response:
     """Answer with a document."""
-    return Response(orjson.dumps(data), status, content_type="application/json")
+    return Response(orjson.dumps(data, option=orjson.OPT_UTC_Z), status, content_type="application/json")
 
 
 def commit(render: Callable[[], Any], status: int = 200) -> Response:

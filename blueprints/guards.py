@@ -12,7 +12,7 @@ from flask_wtf.csrf import CSRFProtect
 from blueprints.filters import zone
 from errors import Forbidden, RateLimited, Unauthenticated
 from lib import rate_limit
-from services import keys, team
+from services import embeds, keys, team
 
 csrf = CSRFProtect()
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -75,10 +75,24 @@ def sent_key() -> str:
 
 def _count(caller: keys.Caller) -> None:
     limit = current_app.extensions["settings"].api_rate_limit
-    name = f"rate:{caller.business.id}:{caller.key_id}"
+    name = f"rate:{caller.business.id}:{caller.id}"
     g.rate = verdict = rate_limit.take(current_app.extensions["redis"], name, limit)
     if not verdict.allowed:
         raise RateLimited(
             f"This key may call {limit} times a minute. Wait {verdict.retry_after:.0f} s, or use the batch endpoints.",
             headers={"Retry-After": str(verdict.retry_after)},
         )
+
+
+# --- embeds: the secret that one open iframe holds ---
+
+
+def embed_session() -> None:
+    """Let in the page of an embed that still holds. The header is all: no cookie is read, so nothing can be forged."""
+    if request.method == "OPTIONS":  # a browser asks whether the page may send its header; a sandboxed one always does
+        return
+    g.visit = visit = embeds.resume(request.headers.get("X-Embed-Session", ""))
+    g.business, g.zone, g.embedded = visit.business, zone(visit.business.timezone), True
+    verdict = rate_limit.take(current_app.extensions["redis"], f"rate:{g.business.id}:embed:{visit.session.id}", 300)
+    if not verdict.allowed:
+        raise RateLimited("This view asks too often.", headers={"Retry-After": str(verdict.retry_after)})

@@ -72,14 +72,6 @@ def keep(claim: Claim, status: int, body: bytes) -> None:
     db.session.execute(insert(IdempotencyRecord).values(row).on_conflict_do_nothing())
 
 
-def forget(business_id: UUID, customer_id: UUID) -> None:
-    """Empty the kept answers that speak of one customer; their keys stay spent."""
-    statement = text("""
-        UPDATE idempotency_records SET body = '{"success": true, "erased": true}'
-        WHERE business_id = :business_id AND position(CAST(:id AS bytea) IN body) > 0""")
-    db.session.execute(statement, {"business_id": business_id, "id": str(customer_id).encode()})
-
-
 def expire(limit: int = 10_000) -> int:
     """Delete answers that are over a day old; a sweep calls this."""
     statement = text("""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -30,10 +31,9 @@ from models import Business, db, reading
 FLUSH_SECONDS = 0.5
 MOST_WAITING = 20_000
 # What a query string may show. The rest (emails, names, external ids) is personal, and outlives its erasure here.
-_SHOWN = frozenset(
-    """
-    id conversation_id limit cursor before after since updated_since channel status type types scope dry_run order exp
-    include_messages include_attachments include_notes assignee_id channel_account_id external_system""".split()
+_SHOWN = re.compile(
+    r"id|(?:conversation|assignee|channel_account)_id|external_system|limit|cursor|before|after|since|updated_since|"
+    r"channel|status|types?|scope|dry_run|unread|order|include_\w+"
 )
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ def note(call: Call) -> None:
 
 def shown_query(arguments: Sequence[tuple[str, str]]) -> str:
     """Write a query string for the log, with everything personal left out."""
-    parts = (f"{name}={value if name in _SHOWN else '…'}" for name, value in arguments)
+    parts = (f"{name}={value if _SHOWN.fullmatch(name) else '…'}" for name, value in arguments)
     return "&".join(parts)[:500].replace("\x00", "")
 
 

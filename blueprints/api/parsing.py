@@ -6,6 +6,7 @@ Called by the routing of the API. Whatever is wrong with the bytes is said with 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -122,6 +123,15 @@ def validate(model: type[Model], values: dict[str, Any]) -> Model:
         field=first["field"],
         details=faults if len(faults) > 1 else None,
     )
+
+
+def said(body: Body, nullable: Collection[str] = ()) -> dict[str, Any]:
+    """Give the fields that a change names; only some may be null."""
+    fields = body.model_dump(exclude_unset=True)
+    for name, value in fields.items():
+        if value is None and name not in nullable:
+            raise Invalid(f"{name}: must not be null", code="invalid_field", field=name)
+    return fields
 
 
 def _fault(error: Any) -> dict[str, str]:
