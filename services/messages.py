@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -68,24 +68,16 @@ def send(
     if template:
         reach.check_template(way, template.name, template.language)
     if conversation is None or conversation.account_id != way.account.id:
-        assert way.address
-        conversation = conversations.open_for(business, customer, way.account, way.address, subject=subject)
+        conversation = conversations.open_for(business, customer, way.account, way.address or "", subject=subject)
     if reply_to and reply_to.conversation_id != conversation.id:
         raise Invalid("reply_to must be a message of the same conversation.", code="invalid_field", field="reply_to")
-    extra: dict[str, Any] = {"subject": subject} if subject else {}
-    if template:
-        extra["template"] = {
-            "name": template.name,
-            "language": template.language,
-            "parameters": template.parameters,
-        }
     message = new(
         conversation,
         sender,
         content=content or (template.preview or f"Template: {template.name}" if template else ""),
         kind="template" if template else "text",
         status="queued",
-        extra=extra,
+        extra=_extra(subject, template),
         reply_to_id=reply_to.id if reply_to else None,
         client_id=client_id,
         next_attempt_at=now(),
@@ -264,6 +256,11 @@ def new(conversation: Conversation, sender: Sender, **columns: Any) -> Message:
     )
     events.hold(message)
     return message
+
+
+def _extra(subject: str | None, template: TemplateUse | None) -> dict[str, Any]:
+    extra: dict[str, Any] = {"subject": subject} if subject else {}
+    return extra | {"template": asdict(template)} if template else extra
 
 
 def _attach(message: Message, attachments: Sequence[Attachment]) -> None:

@@ -57,8 +57,13 @@ def settings(services: servers.Services) -> config.Settings:
 
 
 @pytest.fixture(scope="session")
-def app(settings: config.Settings) -> Flask:
-    return import_module("app").create_app(settings)  # here, so that tests of leaves start at once
+def app(settings: config.Settings) -> Iterator[Flask]:
+    built = import_module("app").create_app(settings)  # here, so that tests of leaves start at once
+    yield built
+    with built.app_context():
+        import_module("models").db.engine.dispose()
+        built.extensions["read_engine"].dispose()
+        built.extensions["redis"].close()
 
 
 @pytest.fixture
