@@ -79,7 +79,12 @@ def init_app(app: Flask) -> None:
 
 
 def asset(name: str) -> str:
-    """Give the address of a static file, which changes with its content: it may be cached for ever."""
+    """Give the address of a static file, which changes with its content: it may be cached for ever.
+
+    An embed has its icons within the page: a sandboxed one may not draw from another file.
+    """
+    if name == "icons.svg" and g.get("embedded"):
+        return ""
     return f"/static/{name}?v={_digest(name, (STATIC / name).stat().st_mtime_ns)}"
 
 
