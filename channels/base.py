@@ -1,7 +1,6 @@
-"""What a channel is: value objects in, normalised events out, and one way to fail.
+"""What goes into a channel and comes out of it: value objects, normalised events, and one way to fail.
 
-Services hand in plain values and take plain values back. A channel knows no database and no Flask, and
-its network calls run only in the worker, with no transaction open.
+Services hand in plain values and take plain values back. What a channel must do with them is in contract.py.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal
 
 Kind = Literal["whatsapp", "email", "sms", "facebook", "instagram"]
 Action = Literal["retry", "window", "permanent", "account"]
@@ -20,7 +19,9 @@ class ChannelError(Exception):
 
     `action` says what follows: `retry` later, `window` (the customer must write first, or a template), `permanent`
     (this message will never go), `account` (the whole account is held and the admin told).
-    `unknown` means the request was written but no answer came: the message may have gone, so it is never repeated blindly.
+    `unknown` means the request was written but no answer came: the message may have gone, so it is never repeated
+    blindly. `sent_ids` are the calls of this message that did go out, as in `Sent.provider_ids`: keep them, and give
+    them back in `Outgoing.sent_ids` when it is tried again, so that nothing is sent twice.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class ChannelError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
         unknown: bool = False,
+        sent_ids: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.message, self.action, self.code = message, action, code
-        self.retry_after, self.unknown = retry_after, unknown
+        self.retry_after, self.unknown, self.sent_ids = retry_after, unknown, tuple(sent_ids)
 
     @property
     def permanent(self) -> bool:
@@ -69,8 +71,14 @@ class Limits:
     window_hours: int = 0  # 0: one may always write first
     templates: bool = False
     attachments: int = 10  # files in one message
-    media: Mapping[str, int] = field(default_factory=dict)  # MIME type or "image/*" → bytes
+    media: Mapping[str, int] = field(default_factory=dict)  # MIME type, "image/*" or "*/*" → bytes
     text_with_attachment: bool = True
+
+    def max_bytes(self, mime: str) -> int:
+        """Give how large a file of this type may be; 0 where the channel does not take the type."""
+        kind = mime.partition(";")[0].strip().lower()
+        patterns = (kind, f"{kind.partition('/')[0]}/*", "*/*")
+        return next((self.media[pattern] for pattern in patterns if pattern in self.media), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +106,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Template:
+    """A template by name, and its values: a list by position, or a table by name if the template's format is NAMED.
+
+    They stand under `header`, `body`, `button:<index>` (a URL's end) or `button:<index>:<sub type>`. A header that is a
+    picture, a video or a document is the message's one file.
+    """
+
     name: str
     language: str
-    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)  # component ("header", "body", "button:0") → values
-    parameter_names: Sequence[str] = ()  # of the body, when the template's format is NAMED
+    parameters: Mapping[str, Sequence[str] | Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,8 @@ class Outgoing:
     thread: Mapping[str, Any] = field(default_factory=dict)  # what the channel kept for threading (email)
     sender_name: str | None = None
     window_open: bool = True
+    attempt: int = 1  # which try this is: some refusals are worth one more, or a longer wait each time
+    sent_ids: Sequence[str] = ()  # what earlier tries got through (`ChannelError.sent_ids`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,7 @@ class Sent:
     provider_ids: tuple[str, ...]
     status: Literal["sent", "delivered"] = "sent"
     thread: Mapping[str, Any] = field(default_factory=dict)
+    address: str | None = None  # the provider's own id of the person, where it tells: answers will come from that
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,7 @@ class Inbound:
     person: Person
     at: datetime
     text: str = ""
-    kind: str = "text"  # text image video audio file sticker location contacts reaction story unsupported …
+    kind: str = "text"  # text image video audio file sticker location contacts order story system unsupported
     media: Sequence[Media] = ()
     reply_to: str | None = None
     subject: str | None = None
@@ -203,11 +219,12 @@ class Receipt:
     error_code: str | None = None
     error: str | None = None
     action: Action | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what it costs (`billable`, `category`), where told
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityChange:
-    """A person's address changed (WhatsApp: a new number or a new business-scoped id)."""
+    """A person's address changed (WhatsApp: a new number or a new business-scoped id). One item for each address."""
 
     account: str
     old: str
@@ -218,11 +235,16 @@ class IdentityChange:
 
 @dataclass(frozen=True, slots=True)
 class AccountNotice:
-    """The provider tells of trouble with the account itself (throughput, quality, a restriction)."""
+    """The provider tells something of the account itself: trouble (throughput, a restriction), or what nobody knows.
+
+    An empty `account` means the one whose address was called.
+    """
 
     account: str
     code: str
     text: str
+    level: Literal["trouble", "info"] = "trouble"
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 Item = Inbound | Change | Receipt | IdentityChange | AccountNotice
@@ -246,45 +268,3 @@ class Reply:
     status: int = 200
     body: str = ""
     content_type: str = "text/plain; charset=utf-8"
-
-
-class Channel(Protocol):
-    """The contract; `tests/channels/contract.py` runs it for every kind in the register."""
-
-    kind: ClassVar[Kind]
-    label: ClassVar[str]
-    fields: ClassVar[tuple[Field, ...]]
-    limits: ClassVar[Limits]
-
-    def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Check and complete what an admin entered; raise `ValueError("field: why")`."""
-
-    def account_key(self, config: Mapping[str, Any]) -> str:
-        """Give the provider's own id of this account (phone number id, page id, mailbox), unique within a business."""
-
-    def address(self, config: Mapping[str, Any]) -> str:
-        """Give what customers write to, for people to read."""
-
-    def handshake(self, callback: Callback, config: Mapping[str, Any]) -> Reply:
-        """Answer a GET by which the provider verifies the callback URL."""
-
-    def verify(self, callback: Callback, config: Mapping[str, Any]) -> None:
-        """Check the signature over the raw bytes; raise `BadSignature`. Never parses before that."""
-
-    def parse(self, callback: Callback) -> list[Item]:
-        """Turn one verified callback into items. Never raises: what it does not know becomes an `unsupported` item."""
-
-    def reply(self, callback: Callback) -> Reply:
-        """Give the answer that the provider expects to an accepted callback."""
-
-    def send(self, account: Account, message: Outgoing) -> Sent:
-        """Send one message; raise `ChannelError`. Blocking; worker only."""
-
-    def fetch_media(self, account: Account, media: Media, *, max_bytes: int) -> tuple[bytes, str, str]:
-        """Fetch one file; give (bytes, MIME type as declared, file name); raise `ChannelError`. Worker only."""
-
-    def check(self, account: Account) -> dict[str, Any]:
-        """Ask the provider whether the credentials work; give what it says of the account; raise `ChannelError`."""
-
-    def templates(self, account: Account) -> list[dict[str, Any]]:
-        """List the approved and other templates, or nothing where the channel has none."""

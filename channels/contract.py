@@ -1,0 +1,57 @@
+"""What a channel must do; services and the worker rely on this alone. `tests/channels/contract.py` tries it.
+
+A channel knows no database and no Flask, and its network calls run only in the worker, with no transaction open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from channels.base import Account, Callback, Field, Item, Kind, Limits, Media, Outgoing, Reply, Sent
+
+
+class Channel(Protocol):
+    kind: ClassVar[Kind]
+    label: ClassVar[str]
+    fields: ClassVar[tuple[Field, ...]]
+    limits: ClassVar[Limits]
+
+    def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Check and complete what an admin entered; raise `ValueError("field: why")`."""
+
+    def account_key(self, config: Mapping[str, Any]) -> str:
+        """Give the provider's own id of this account (phone number id, page id, mailbox), unique within a business."""
+
+    def address(self, config: Mapping[str, Any]) -> str:
+        """Give what customers write to, for people to read."""
+
+    def handshake(self, callback: Callback, config: Mapping[str, Any]) -> Reply:
+        """Answer a GET by which the provider verifies the callback URL."""
+
+    def verify(self, callback: Callback, config: Mapping[str, Any]) -> None:
+        """Check the signature over the raw bytes; raise `BadSignature`. Never parses before that."""
+
+    def parse(self, callback: Callback) -> list[Item]:
+        """Turn one verified callback into items. Never raises: what it does not know becomes an `unsupported` item."""
+
+    def reply(self, callback: Callback) -> Reply:
+        """Give the answer that the provider expects to an accepted callback."""
+
+    def send(self, account: Account, message: Outgoing) -> Sent:
+        """Send one message; raise `ChannelError`. Blocking; worker only."""
+
+    def fetch_media(self, account: Account, media: Media, *, max_bytes: int) -> tuple[bytes, str, str]:
+        """Fetch one file; give (bytes, MIME type as declared, file name); raise `ChannelError`. Worker only."""
+
+    def check(self, account: Account) -> dict[str, Any]:
+        """Ask the provider whether the credentials work: its `name`, `address` and `details`; raise `ChannelError`."""
+
+    def subscribe(self, account: Account) -> None:
+        """Ask the provider to send us this account's events; safe to repeat; raise `ChannelError`."""
+
+    def mark_read(self, account: Account, to: str, provider_id: str) -> None:
+        """Show a person that we read up to this message, where the channel can; raise `ChannelError`."""
+
+    def templates(self, account: Account) -> list[dict[str, Any]]:
+        """List the approved and other templates, or nothing where the channel has none."""

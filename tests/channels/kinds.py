@@ -1,0 +1,69 @@
+"""What the tests know of each kind of channel: an account that could exist, and how its provider signs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from channels.base import Account, Callback
+
+FIXTURES = Path(__file__).parent / "fixtures"
+URL = "https://chat.example.ie/callbacks"
+
+
+@dataclass(frozen=True)
+class Provider:
+    config: dict[str, str]
+    encode: Callable[[Any], bytes]  # a fixture's body as the provider writes it
+    sign: Callable[[bytes], dict[str, str]]  # the headers that come with it
+
+
+def as_meta_writes(body: Any) -> bytes:
+    """Escape as Meta does, so that whoever re-serialises before verifying is found out."""
+    return json.dumps(body, separators=(",", ":")).replace("/", "\\/").encode()
+
+
+def as_meta_signs(secret: str) -> Callable[[bytes], dict[str, str]]:
+    def sign(body: bytes) -> dict[str, str]:
+        return {"x-hub-signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+    return sign
+
+
+PROVIDERS = {
+    "whatsapp": Provider(
+        config={
+            "phone_number_id": "5550001",
+            "business_account_id": "9001",
+            "phone_number": "+35316000000",
+            "access_token": "EAAG-token",
+            "app_secret": "app-secret-123",
+            "verify_token": "verify-me",
+        },
+        encode=as_meta_writes,
+        sign=as_meta_signs("app-secret-123"),
+    ),
+}
+
+
+def account(kind: str, **config: str) -> Account:
+    return Account("account-1", "business-1", kind, "", PROVIDERS[kind].config | config)  # type: ignore[arg-type]
+
+
+def callback(kind: str, body: bytes, *, headers: dict[str, str] | None = None, **query: str) -> Callback:
+    given = PROVIDERS[kind].sign(body) if headers is None else headers
+    return Callback("POST", f"{URL}/{kind}/account-1", given, query, body)
+
+
+def situations(kind: str) -> list[str]:
+    return sorted(path.stem for path in (FIXTURES / kind).glob("*.json"))
+
+
+def situation(kind: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FIXTURES / kind / f"{name}.json").read_text(encoding="utf-8"))
+    return found
