@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -56,14 +57,14 @@ def lock(business_id: UUID, ids: Collection[UUID], shared: Iterable[Key] = ()) -
         if params[kind]:
             where += f" OR {kind} = ANY(:{kind})"
     statement = f"SELECT {', '.join(COLUMNS)} FROM customers WHERE business_id = :business_id AND ({where})"
-    rows = db.session.execute(text(statement + " ORDER BY id FOR NO KEY UPDATE"), params)
+    rows = db.session.execute(text(statement + " ORDER BY id FOR NO KEY UPDATE"), params).all()
     return {row.id: Person(*row) for row in rows}
 
 
 def insert(people: Collection[Person]) -> None:
     if people:
-        rows = [{name: getattr(person, name) for name in COLUMNS} for person in people]
-        events.write(db.session(), Customer, rows)
+        read = attrgetter(*COLUMNS)
+        events.write(Customer, COLUMNS, [read(person) for person in people])
 
 
 def update(business_id: UUID, people: Iterable[Person]) -> None:

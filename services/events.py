@@ -8,19 +8,18 @@ when its answer shows the stamps. See docs/decisions/0003-order.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 import jobs
-from lib import js_json
+from lib import bulk, js_json
 from lib.ids import uuid7
 from models import Conversation, Delivery, Event, Message, db
 from services import payloads
@@ -109,8 +108,8 @@ def write_test(business_id: UUID, data: dict[str, Any]) -> Event:
     fact = _Fact("webhook.test", lambda: data, None, None, None, None, None)
     row = db.session.execute(_STAMP, {"business_id": business_id, "stamps": 1, "facts": 1, "conversations": 0}).one()
     rows = _render(business_id, [fact], row.last_at, row.last_sequence)
-    write(db.session(), Event, rows)
-    return Event(**rows[0])
+    write(Event, _EVENT, rows)
+    return Event(**dict(zip(_EVENT, rows[0], strict=True)))
 
 
 def page(business_id: UUID, *, after: int, types: list[str] | None, limit: int) -> list[Event]:
@@ -175,31 +174,34 @@ def _settle_business(session: Session, business_id: UUID, box: _Outbox) -> None:
         session.add(message)
     session.flush()
     if box.facts:
-        rows = _render(business_id, box.facts, at, row.last_sequence - len(box.facts) + 1)
-        write(session, Event, rows)
-        _fan_out(session, business_id, rows, row.endpoints)
+        first = row.last_sequence - len(box.facts) + 1
+        write(Event, _EVENT, _render(business_id, box.facts, at, first))
+        _fan_out(business_id, box.facts, at, first, row.endpoints)
         jobs.announce(business_id)
 
 
-def _render(business_id: UUID, facts: list[_Fact], at: datetime, sequence: int) -> list[dict[str, Any]]:
+_EVENT = (
+    "business_id",
+    "sequence",
+    "id",
+    "type",
+    "created_at",
+    "customer_id",
+    "conversation_id",
+    "message_id",
+    "channel",
+    "direction",
+    "body",
+)
+
+
+def _render(business_id: UUID, facts: list[_Fact], at: datetime, first: int) -> list[tuple[Any, ...]]:
     rows = []
     for offset, fact in enumerate(facts):
         event_id, stamp = uuid7(), at + offset * _MICROSECOND
-        rows.append(
-            {
-                "business_id": business_id,
-                "sequence": sequence + offset,
-                "id": event_id,
-                "type": fact.type,
-                "created_at": stamp,
-                "customer_id": fact.customer_id,
-                "conversation_id": fact.conversation_id,
-                "message_id": fact.message_id,
-                "channel": fact.channel,
-                "direction": fact.direction,
-                "body": render_body(business_id, event_id, fact.type, stamp, fact.data()) if fact.data else b"",
-            }
-        )
+        body = render_body(business_id, event_id, fact.type, stamp, fact.data()) if fact.data else b""
+        place = (fact.customer_id, fact.conversation_id, fact.message_id, fact.channel, fact.direction)
+        rows.append((business_id, first + offset, event_id, fact.type, stamp, *place, body))
     return rows
 
 
@@ -232,50 +234,47 @@ def _shorten(data: dict[str, Any], room: int) -> dict[str, Any]:
     return shorter
 
 
-def _fan_out(session: Session, business_id: UUID, rows: list[dict[str, Any]], endpoints: list[dict[str, Any]]) -> None:
-    deliveries = []
+_DELIVERY = (
+    "business_id",
+    "id",
+    "endpoint_id",
+    "event_sequence",
+    "event_type",
+    "order_key",
+    "reason",
+    "state",
+    "attempt_count",
+    "next_attempt_at",
+    "created_at",
+)
+
+
+def _fan_out(business_id: UUID, facts: list[_Fact], at: datetime, first: int, endpoints: list[dict[str, Any]]) -> None:
+    rows = []
     for endpoint in endpoints:
         endpoint_id = UUID(endpoint["id"])
-        wanted = [row for row in rows if _wants(endpoint, row)]
-        deliveries += [_delivery(row, endpoint_id) for row in wanted]
-        if wanted:
+        before = len(rows)
+        for sequence, fact in enumerate(facts, first):
+            if _wants(endpoint, fact):
+                key = fact.conversation_id or fact.customer_id
+                what = (endpoint_id, sequence, fact.type, key)
+                rows.append((business_id, uuid7(), *what, "live", "pending", 0, at, at))
+        if len(rows) > before:
             jobs.ring("webhooks", endpoint_id)
-    if deliveries:
-        write(session, Delivery, deliveries)
+    write(Delivery, _DELIVERY, rows)
 
 
-def _wants(endpoint: dict[str, Any], row: dict[str, Any]) -> bool:
-    if row["type"] not in endpoint["events"]:
+def _wants(endpoint: dict[str, Any], fact: _Fact) -> bool:
+    if fact.type not in endpoint["events"]:
         return False
-    if endpoint["channels"] and row["channel"] and row["channel"] not in endpoint["channels"]:
+    if endpoint["channels"] and fact.channel and fact.channel not in endpoint["channels"]:
         return False
-    return not endpoint["direction"] or not row["direction"] or row["direction"] == endpoint["direction"]
+    return not endpoint["direction"] or not fact.direction or fact.direction == endpoint["direction"]
 
 
-def _delivery(row: dict[str, Any], endpoint_id: UUID) -> dict[str, Any]:
-    return {
-        "business_id": row["business_id"],
-        "id": uuid7(),
-        "endpoint_id": endpoint_id,
-        "event_sequence": row["sequence"],
-        "event_type": row["type"],
-        "order_key": row["conversation_id"] or row["customer_id"],
-        "reason": "live",
-        "state": "pending",
-        "attempt_count": 0,
-        "next_attempt_at": row["created_at"],
-        "created_at": row["created_at"],
-    }
-
-
-def write(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
+def write(table: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows of one table: a few by INSERT, many by COPY."""
-    if len(rows) <= 20:
-        session.execute(insert(table), rows)
-        return
-    columns = list(rows[0])
-    names = ", ".join(f'"{name}"' for name in columns)
-    cursor = session.connection().connection.cursor()
-    with cursor.copy(f"COPY {table.__tablename__} ({names}) FROM STDIN") as copy:  # type: ignore[attr-defined]
-        for row in rows:
-            copy.write_row([Jsonb(value) if isinstance(value, dict) else value for value in map(row.get, columns)])
+    if len(rows) > 20:
+        bulk.copy(db.session.connection().connection, table.__tablename__, columns, rows)
+    elif rows:
+        db.session.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])

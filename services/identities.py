@@ -83,7 +83,7 @@ def holders(business_id: UUID, keys: Iterable[Key]) -> dict[Key, Holder]:
         "kinds": [kind for kind, _ in wanted],
         "values": [value for _, value in wanted],
     }
-    rows = db.session.execute(statement, params)
+    rows = db.session.execute(statement, params).all()
     return {Key(row.kind, row.value, row.scope): Holder(row.customer_id, row.shared) for row in rows}
 
 
@@ -98,11 +98,9 @@ def of_customers(business_id: UUID, customer_ids: Sequence[UUID]) -> list[tuple[
 
 def claim(business_id: UUID, owners: Mapping[Key, UUID]) -> None:
     """Give handles that nobody holds to customers."""
-    if owners:
-        created_at = now()
-        shown = {"business_id": business_id, "shared": False, "created_at": created_at}
-        rows = [key._asdict() | shown | {"customer_id": owner} for key, owner in owners.items()]
-        events.write(db.session(), Identity, rows)
+    created_at = now()
+    rows = [(business_id, *key, owner, False, created_at) for key, owner in owners.items()]
+    events.write(Identity, ("business_id", *Key._fields, "customer_id", "shared", "created_at"), rows)
 
 
 def mark_shared(business_id: UUID, keys: Collection[Key]) -> None:
