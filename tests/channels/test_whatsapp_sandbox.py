@@ -283,7 +283,7 @@ def test_a_batch_of_everything_loses_nothing(stage: Stage) -> None:
     items = [
         {"account": "5550001", "from": f"+{CUSTOMER}", "text": "one"},
         {"account": "5550001", "from": "+447911123456", "text": "two", "name": "Bob"},
-        {"account": "5550001", "from": f"+{CUSTOMER}", "type": "hologram", "raw": {"type": "hologram"}, "text": "x"},
+        {"account": "5550001", "from": f"+{CUSTOMER}", "raw": {"type": "hologram", "hologram": {"depth": 3}}},
         {"account": "5550001", "from": f"+{CUSTOMER}", "echo": True, "text": "from the shop"},
     ]
     stage.control("batch", items=items)
