@@ -227,8 +227,8 @@ class IdentityChange:
     """A person's address changed (WhatsApp: a new number or a new business-scoped id). One item for each address."""
 
     account: str
-    old: str
-    new: str
+    old: Person
+    new: Person
     at: datetime
     text: str = ""
 

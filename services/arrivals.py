@@ -80,15 +80,15 @@ def _tell(
 
 def rename(business: Business, account: ChannelAccount, change: IdentityChange) -> None:
     """Follow a person to a new address; one that somebody else holds already is left to an agent to merge."""
-    old, new = (_address_keys(account, Person(address=value))[0] for value in (change.old, change.new))
+    old, new = (_address_keys(account, person)[0] for person in (change.old, change.new))
     identities.lock(business.id, [old, new])
     holders = identities.holders(business.id, [old, new])
     if old not in holders or new in holders:
         return
     identities.claim(business.id, {new: holders[old].customer_id})
     conversation = conversations.latest(business, holders[old].customer_id, account.id)
-    if conversation and conversation.address == change.old:
-        conversation.address = change.new
+    if conversation and conversation.address == change.old.address:
+        conversation.address = change.new.address
 
 
 def drop_files(message: Message) -> None:

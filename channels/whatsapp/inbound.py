@@ -14,6 +14,7 @@ from channels.untrusted import identifier, items, load, made_up_id, mapping, mom
 from channels.verdicts import Refusal
 from channels.whatsapp import content
 from channels.whatsapp.errors import VERDICTS
+from channels.whatsapp.outbound import SCOPED_ID
 from lib.addresses import phone_from_digits
 
 OBJECT = "whatsapp_business_account"
@@ -147,7 +148,14 @@ def _identity_changes(account: str, message: Mapping[str, Any]) -> list[Item]:
     else:
         number = identifier(system.get("wa_id")) or identifier(system.get("new_wa_id"))
         pairs = [(identifier(message.get("from")), number), (old_scoped, scoped)]
-    return [IdentityChange(account, old, new, at, said) for old, new in pairs if old and new and old != new]
+    people = [(_addressed(old), _addressed(new)) for old, new in pairs if old and new and old != new]
+    return [IdentityChange(account, old, new, at, said) for old, new in people]
+
+
+def _addressed(address: str) -> Person:
+    """Give a person known by one address alone: a number or a scoped id."""
+    scoped = SCOPED_ID.fullmatch(address)
+    return Person(address, phone=phone_from_digits(address), scoped_id=address if scoped else None)
 
 
 def _index(contacts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 from channels.base import ChannelError, File, Outgoing, Template
 
 CAPTION = 1024
-_SCOPED_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
+SCOPED_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _BUTTON = re.compile(r"button:(\d)(?::([a-z_]+))?")
 _CAPTIONED = frozenset({"image", "video", "document"})
 
@@ -26,7 +26,7 @@ def recipient(to: str) -> Body:
 
     A number always gets its `+`: without it, Meta may put our own country before it and deliver to a stranger.
     """
-    if _SCOPED_ID.fullmatch(to):
+    if SCOPED_ID.fullmatch(to):
         return {"recipient": to}
     digits = to.removeprefix("+")
     if not re.fullmatch(r"\d{5,20}", digits, re.ASCII):
