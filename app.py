@@ -18,9 +18,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
 
 import channels
+import cli
 import config
 import jobs
-from blueprints import api, guards, media, problems
+from blueprints import account, api, callbacks, embed, guards, inbox, live, media, operating, problems, screens
 from lib import logs, storage
 from lib.ids import uuid7
 from models import db
@@ -31,7 +32,15 @@ ROOT = Path(__file__).parent
 # Who may come in where: each blueprint with the guard that runs before every one of its routes.
 FRONT_DOOR: tuple[tuple[Blueprint, Callable[[], None]], ...] = (
     (api.blueprint, guards.api_key),
+    (callbacks.blueprint, guards.nobody),  # each verifies the provider's signature itself
     (media.blueprint, guards.nobody),
+    (operating.blueprint, guards.nobody),
+    (embed.page.routes, guards.nobody),
+    (embed.visits.routes, guards.embed_session),
+    (live.blueprint, guards.agent),
+    (account.door, guards.nobody),
+    (account.me, guards.agent),
+    (inbox.inbox, guards.agent),
 )
 
 
@@ -57,6 +66,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.before_request(_name_request)
     _open_doors(app)
     problems.register(app)
+    cli.register(app)
     app.after_request(_finish)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -100,6 +110,7 @@ def _flask_settings(settings: config.Settings) -> dict[str, object]:
 
 def _open_doors(app: Flask) -> None:
     guards.init_app(app)
+    screens.init_app(app)
     for blueprint, guard in FRONT_DOOR:
         app.register_blueprint(blueprint)
         app.before_request_funcs.setdefault(blueprint.name, []).insert(0, guard)
