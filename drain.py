@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
@@ -120,9 +121,13 @@ class Drain:
         return offer
 
     async def _deliver(self, session: ClientSession, task: Task) -> None:
-        tries = [await attempt(session, task, task.secrets)]
-        if len(task.secrets) > 1 and tries[0].status in (401, 403):
-            tries.append(await attempt(session, task, task.secrets[::-1]))
+        try:
+            tries = [await attempt(session, task, task.secrets)]
+            if len(task.secrets) > 1 and tries[0].status in (401, 403):
+                tries.append(await attempt(session, task, task.secrets[::-1]))
+        except Exception as exc:  # our own mistake: it is logged as an attempt like any other end, and tried again
+            log.exception("delivery_failed", delivery_id=str(task.id))
+            tries = [Try(now(), 0, error_kind="internal", error=f"{type(exc).__name__}: {exc}")]
         result = Result(task, tries)
         lane = self.lanes[task.endpoint_id]
         lane.busy -= 1
@@ -203,7 +208,7 @@ async def attempt(session: ClientSession, task: Task, secrets: list[str]) -> Try
         request_headers=shown,
         response_headers=dict(list(answer.headers.items())[:30]),
         response=answer.body,
-        retry_after=fetch.retry_after(answer.headers),
+        retry_after=retry_after(answer.headers),
         accepted_new_secret=len(secrets) > 1 and kind is None and secrets[0] != task.secrets[0],
     )
 
@@ -234,6 +239,17 @@ def _classify(status: int) -> tuple[str | None, str | None]:
     if status < 500:
         return "client_error", f"The receiver answered {status}."
     return "server_error", f"The receiver answered {status}."
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After` in both its forms (seconds, or an HTTP date) as seconds from now."""
+    sent = headers.get("retry-after", "").strip()
+    if sent.isdecimal() and sent.isascii():
+        return float(sent[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(sent) - now()).total_seconds())
+    except (TypeError, ValueError):
+        return None
 
 
 def _since(started: float) -> int:
