@@ -154,7 +154,8 @@ def _answered(call: _Call, max_bytes: int, follow: int, allowed_hosts: Collectio
             if not follow or answer.status not in _REDIRECTS:
                 yield answer
                 return
-            call = _redirected(call, answer.headers.get("location", ""), allowed_hosts)
+            with _translated(call.clock, sent=True):
+                call = _redirected(call, answer.headers.get("location", ""), allowed_hosts)
         finally:
             answer.close(keep_for=keep_for)
     raise FetchError("redirect", f"There were more than {follow} redirects.", sent=True)

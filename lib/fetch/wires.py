@@ -205,7 +205,7 @@ def explain(exc: BaseException, seconds: float, *, sent: bool) -> FetchError:
             exc.sent = exc.sent or sent
             return exc
         case ssl.SSLCertVerificationError():
-            return FetchError("tls", f"The certificate is not valid: {exc.verify_message}", sent=sent)
+            return FetchError("tls", f"The certificate is not valid: {exc.verify_message.rstrip('.')}.", sent=sent)
         case TimeoutError():
             return FetchError("timeout", f"There was no whole answer within {seconds:g} seconds.", sent=sent)
         case ConnectionRefusedError():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import select
 import socket
 import ssl
 import threading
@@ -95,7 +96,7 @@ def for_ever(piece: bytes, every: float, before: bytes = b"") -> Callable[[socke
 
     def answer(conn: socket.socket, _: bytes) -> None:
         conn.sendall(before)
-        while not threading.Event().wait(every):
+        while not select.select([conn], [], [], every)[0]:
             conn.sendall(piece)
 
     return answer
