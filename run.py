@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from types import FrameType
 from typing import IO
 
@@ -35,7 +36,9 @@ class Stop(BaseException):
 
 def environment(given: dict[str, str], database_url: str, redis_url: str) -> dict[str, str]:
     """Give our processes what the operator set, and for a developer's machine what makes it whole."""
-    port = int(given.get("PORT") or 8000)
+    word = given.get("PORT") or "8000"
+    if not word.isdigit() or not 0 < (port := int(word)) < 65536:
+        raise embedded.EmbeddedError(f"PORT must be a number from 1 to 65535, not {word}.")
     env = {name: value for name, value in given.items() if value} | {
         "PORT": str(port),
         "DATA_DIR": str(data_dir(given)),
@@ -81,21 +84,18 @@ class Process:
 
     def __init__(self, name: str, command: list[str], env: dict[str, str], selector: selectors.BaseSelector) -> None:
         self.name, self.command, self.env, self.selector = name, command, env, selector
-        self.failures = 0
-        self.due = 0.0
-        self.started = 0.0
+        self.failures, self.started, self.due = 0, 0.0, 0.0
         self.popen: subprocess.Popen[bytes] | None = None
         self.buffer = b""
 
-    def start(self, stdout: int | IO[bytes] = subprocess.STDOUT) -> None:
+    def start(self, stdout: IO[bytes] | None = None) -> None:
         read, write = os.pipe()
-        os.set_blocking(read, False)
         self.popen = subprocess.Popen(
             embedded.dies_with_us(self.command, signal.SIGTERM),
             cwd=ROOT,
             env=self.env,
             stdin=subprocess.DEVNULL,
-            stdout=write if stdout == subprocess.STDOUT else stdout,
+            stdout=stdout or write,
             stderr=write,
             start_new_session=True,
         )
@@ -104,10 +104,7 @@ class Process:
         self.selector.register(read, selectors.EVENT_READ, self)
 
     def pass_on(self, read: int) -> None:
-        try:
-            data = os.read(read, 65536)
-        except BlockingIOError:
-            return
+        data = os.read(read, 65536)
         *lines, self.buffer = (self.buffer + data).split(b"\n")
         if not data:
             lines, self.buffer = [self.buffer] if self.buffer else [], b""
@@ -120,17 +117,13 @@ class Process:
         """Start again a process that has died, later each time that it dies soon."""
         now = time.monotonic()
         if self.popen and self.popen.poll() is not None:
+            sweep(self.popen)
             self.failures = 1 if now - self.started > CALM else self.failures + 1
             wait = min(2.0 ** (self.failures - 1), 30.0)
             say(f"{self.name} ended with {self.popen.returncode}; starting it again in {wait:.0f} s")
             self.popen, self.due = None, now + wait
         elif self.popen is None and now >= self.due:
             self.start()
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.popen and self.popen.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.popen.pid, number) if number == signal.SIGKILL else self.popen.send_signal(number)
 
 
 class Supervisor:
@@ -140,8 +133,7 @@ class Supervisor:
         self.env, self.servers = env, servers
         self.selector = selectors.DefaultSelector()
         programs = commands(env)
-        release = programs.pop("release")
-        subprocess.run(found(release), cwd=ROOT, env=env, check=True)
+        migrate(found(programs.pop("release")), env)
         self.processes = [Process(name, found(command), env, self.selector) for name, command in programs.items()]
         self.first_run = data_dir(env) / "first-run.json"
         self.demo: Process | None = None
@@ -163,16 +155,15 @@ class Supervisor:
                 raise Stop  # make was killed, and took nobody with it
 
     def stop(self) -> None:
-        running = [process for process in [*self.processes, self.demo] if process and process.popen]
-        for process in running:
-            process.signal(signal.SIGTERM)
+        running = [process.popen for process in [*self.processes, self.demo] if process and process.popen]
+        for popen in running:
+            popen.terminate()
         deadline = time.monotonic() + PATIENCE
-        while any(process.popen.poll() is None for process in running if process.popen):
+        while any(popen.poll() is None for popen in running) and time.monotonic() < deadline:
             for key, _ in self.selector.select(timeout=0.05):
                 key.data.pass_on(key.fd)
-            if time.monotonic() > deadline:
-                for process in running:
-                    process.signal(signal.SIGKILL)
+        for popen in running:
+            sweep(popen)
 
     def _greet(self) -> bool:
         """Once everything answers, and the demo business is made the first time, say how to get in."""
@@ -197,6 +188,22 @@ class Supervisor:
             self.demo.start(out)
 
 
+def sweep(popen: subprocess.Popen[bytes]) -> None:
+    """End for certain all that belongs to it: children outlive a parent that is killed."""
+    with suppress(ProcessLookupError):
+        os.killpg(popen.pid, signal.SIGKILL)
+
+
+def migrate(command: list[str], env: dict[str, str]) -> None:
+    """Bring the database up to date, and tell of nothing but steps and failures."""
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False, text=True, stdout=PIPE, stderr=STDOUT)
+    if done.returncode:
+        raise embedded.EmbeddedError(f"{done.stdout}\nThe database cannot be brought up to date; see above.")
+    for line in done.stdout.splitlines():
+        if "Running upgrade" in line:
+            say(f"migrate | {line.rpartition('Running ')[2]}")
+
+
 def greeting(env: dict[str, str], first_run: Path) -> str:
     """Say where everything is and how to get in."""
     url = env.get("PUBLIC_URL") or f"http://localhost:{env['PORT']}"
@@ -218,7 +225,7 @@ def answers(port: str | int) -> bool:
     """Tell whether the program there takes requests: it answers `/readyz`, and not that it is unready."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
         sock.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        return sock.recv(64).partition(b" ")[2][:1] in (b"2", b"4")
+        return sock.makefile("rb").read().partition(b" ")[2][:1] in (b"2", b"4")
     return False
 
 
@@ -237,20 +244,12 @@ def refuse_taken_ports(env: dict[str, str]) -> None:
     """Say which port is taken, after a moment in which an earlier run that was killed may still be letting go."""
     deadline = time.monotonic() + 5
     for port in [int(env[name]) for name in ("PORT", "SANDBOX_PORT") if name in env]:
-        while is_taken(port):
+        while True:
+            with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                break
             if time.monotonic() > deadline:
                 raise embedded.EmbeddedError(f"Port {port} is taken. Choose another: make run PORT={port + 10}")
             time.sleep(0.2)
-
-
-def is_taken(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def main(words: list[str]) -> int:
@@ -269,7 +268,7 @@ def main(words: list[str]) -> int:
         supervisor.run()
     except Stop:
         say("Stopping.")
-    except (embedded.EmbeddedError, subprocess.CalledProcessError) as exc:
+    except embedded.EmbeddedError as exc:
         say(str(exc))
         return 1
     finally:

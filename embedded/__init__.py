@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ def start(
     """
     data_dir = data_dir.resolve()
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         lock = (data_dir / "servers.lock").open("a+")
     except PermissionError:
         raise EmbeddedError(
@@ -90,8 +91,8 @@ class Servers:
         return self
 
     def mend(self) -> list[str]:
-        """Start again what has died; return the names."""
-        dead = [server for server in self.each if server.died()]
+        """Start again what has died, once a second at most; return the names."""
+        dead = [server for server in self.each if server.died() and time.monotonic() - server.launched > 1]
         for server in dead:
             server.launch()
         return [server.name for server in dead]

@@ -35,6 +35,7 @@ class Postgres(Server):
             "max_wal_size": "512MB",
             "io_method": "sync",
             "jit": "off",
+            "max_logical_replication_workers": "0",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
@@ -58,6 +59,7 @@ class Postgres(Server):
         os.chown(self.socket.parent, *self._owner())
         if not self.home.exists():
             self._initialise()
+        self.home.chmod(0o700)  # it starts with nothing less strict, and a `chmod -R` is soon typed
         ours = subprocess.check_output([self.bin / "postgres", "-V"], text=True).split()[-1]
         theirs = (self.home / "PG_VERSION").read_text().strip()
         if ours.split(".")[0] != theirs:

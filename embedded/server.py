@@ -34,6 +34,7 @@ class Server:
         self.socket = socket_path
         self.log = data_dir / "logs" / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.launched = 0.0
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -48,6 +49,7 @@ class Server:
             self.log.unlink()
 
     def launch(self) -> None:
+        self.launched = time.monotonic()
         self.process = self._popen(self.command())
 
     def died(self) -> bool:

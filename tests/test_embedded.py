@@ -174,6 +174,7 @@ def test_a_dead_server_is_started_again(here: Path) -> None:
     for server in servers.each:
         server.process.kill()
         server.process.wait()
+    time.sleep(1)  # it waits that long since the last launch
     assert servers.mend() == ["postgres", "valkey"]
     assert_kept(servers.attach())
 
@@ -214,6 +215,12 @@ def test_a_data_directory_may_lie_deep_below_long_names(here: Path) -> None:
 def test_an_interrupted_first_start_is_begun_anew(here: Path) -> None:
     (here / "postgres.new" / "base").mkdir(parents=True)
     (here / "postgres.new" / "PG_VERSION").write_text("18\n")
+    write(embedded.start(here))
+
+
+def test_data_that_was_opened_to_everybody_is_closed_again(here: Path) -> None:
+    embedded.start(here).stop()
+    (here / "postgres").chmod(0o755)
     write(embedded.start(here))
 
 
