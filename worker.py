@@ -7,6 +7,7 @@ safe to repeat, and nothing is lost when any of these processes is killed: the d
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -193,9 +194,12 @@ def main() -> None:
         db.engine.dispose()
     signal.signal(signal.SIGTERM, _ask_to_stop)
     signal.signal(signal.SIGINT, _ask_to_stop)
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared: the collector does not touch it in the children
     parts = {"sweeps": lambda: sweep(app)} | {group: lambda group=group: work(app, group) for group in GROUPS}
     running = {_fork(name, part): name for name, part in parts.items()}
     setproctitle("alacarte: worker")
+    told = False
     while running:
         with suppress(InterruptedError, ChildProcessError):
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -203,7 +207,8 @@ def main() -> None:
             if name and not _stop:
                 log.warning("worker_restarted", part=name)
                 running[_fork(name, parts[name])] = name
-        if _stop:
+        if _stop and not told:
+            told = True  # once: a second SIGTERM makes RQ drop its job on the spot
             for pid in running:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
