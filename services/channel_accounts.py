@@ -9,13 +9,14 @@ from uuid import UUID
 
 import orjson
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 import channels
 import jobs
 from channels.base import Account
 from errors import Conflict, Invalid, NotFound
 from lib import signing
+from lib.ids import is_uuid
 from models import Business, ChannelAccount, Notice, db, now
 
 
@@ -42,6 +43,20 @@ def for_callback(kind: str, account_id: UUID) -> ChannelAccount | None:
         ChannelAccount.id == account_id, ChannelAccount.kind == kind, ChannelAccount.disconnected_at.is_(None)
     )
     return db.session.scalar(query)
+
+
+def newest(kind: str, business: Business | None = None, *, named: str = "") -> ChannelAccount:
+    """Find the account connected last, anybody's unless a business is given; `named` is its id, here or there."""
+    query = select(ChannelAccount).where(ChannelAccount.kind == kind, ChannelAccount.disconnected_at.is_(None))
+    if business:
+        query = query.where(ChannelAccount.business_id == business.id)
+    if named:
+        ours = ChannelAccount.id == UUID(named) if is_uuid(named) else ChannelAccount.account_key == named
+        query = query.where(ours)
+    account = db.session.scalar(query.order_by(ChannelAccount.created_at.desc(), ChannelAccount.id.desc()).limit(1))
+    if account is None:
+        raise NotFound(f"No such {kind} account is connected.", code="channel_account_not_found")
+    return account
 
 
 def connect(business: Business, kind: str, name: str, config: Mapping[str, Any]) -> ChannelAccount:
@@ -122,9 +137,12 @@ def hold(account: ChannelAccount, reason: str) -> None:
 
 
 def release(account: ChannelAccount) -> None:
-    """Let a held account send again."""
+    """Let a held account send again, and take back what the admins were told."""
     if account.state == "attention":
         account.state, account.state_reason = "connected", None
+        about = (Notice.kind == "channel", Notice.subject_id == account.id, Notice.dismissed_at.is_(None))
+        told = update(Notice).where(Notice.business_id == account.business_id, *about)
+        db.session.execute(told.values(dismissed_at=now()))
 
 
 def touch(account: ChannelAccount, *, inbound: datetime | None = None, outbound: datetime | None = None) -> None:

@@ -51,6 +51,8 @@ class Batch:
         self.newly_shared: set[Key] = set()
 
     def _read(self, raw: Any) -> Record | AppError:
+        if isinstance(raw, AppError):  # the edge refused it already
+            return raw
         try:
             return customer_fields.read(raw, self.business.default_region)
         except Invalid as exc:

@@ -32,11 +32,11 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """A template to send: parameters by component (`header`, `body`, `button:0`)."""
+    """A template to send: parameters by component (`header`, `body`, `button:0`), by position or by name."""
 
     name: str
     language: str
-    parameters: dict[str, list[str]]
+    parameters: dict[str, list[str] | dict[str, str]]
     preview: str = ""
 
 

@@ -41,6 +41,7 @@ _waiting: deque[Call] = deque(maxlen=MOST_WAITING)
 _flushing = Lock()
 _engine: Engine | None = None
 _writer: int | None = None  # the process whose thread writes; a fork starts its own
+_failures = 0  # in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def shown_query(arguments: Sequence[tuple[str, str]]) -> str:
 
 def flush() -> int:
     """Write what waits; give the number of lines. Also called when the process ends."""
+    global _failures
     with _flushing:
         written = 0
         while _waiting and _engine is not None:
@@ -86,8 +88,10 @@ def flush() -> int:
             try:
                 _write(_engine, calls)
             except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as exc:
+                _failures += 1
                 _put_back(calls, exc)
-                return written
+                break
+            _failures = 0
             written += len(calls)
         return written
 
@@ -207,7 +211,7 @@ def _start() -> None:
 
 def _run(pid: int) -> None:
     while _writer == pid:
-        sleep(FLUSH_SECONDS)
+        sleep(FLUSH_SECONDS if not _failures else min(5.0, _failures))
         flush()
 
 
@@ -246,7 +250,8 @@ def _touch_keys(cursor: Any, calls: list[Call]) -> None:
 def _put_back(calls: list[Call], exc: Exception) -> None:
     room = MOST_WAITING - len(_waiting)
     _waiting.extendleft(reversed(calls[-room:] if room else []))
-    log.warning("usage_log_waits", error=type(exc).__name__, waiting=len(_waiting), lost=max(0, len(calls) - room))
+    if _failures in (1, 10, 100):
+        log.warning("usage_log_waits", error=type(exc).__name__, waiting=len(_waiting), lost=max(0, len(calls) - room))
 
 
 def _forget_parent() -> None:

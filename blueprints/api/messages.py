@@ -46,9 +46,9 @@ class SinceQuery(Query):
 class Template(Body):
     name: str = Field(max_length=512, examples=["order_ready"])
     language: str = Field(max_length=16, examples=["en_IE"])
-    parameters: dict[str, list[str]] = Field(
+    parameters: dict[str, list[str] | dict[str, str]] = Field(
         default_factory=dict,
-        description="Values by component: `header`, `body`, `button:0`.",
+        description="Values by component (`header`, `body`, `button:0`): a list, or an object for named parameters.",
         examples=[{"body": ["John", "A-1042"]}],
     )
 
