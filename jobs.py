@@ -27,7 +27,8 @@ QUEUES = {
     "process_callback": "callbacks",
     "deliver_message": "messages",
     "fetch_attachment": "media",
-    "sync_templates": "slow",
+    "greet_account": "slow",
+    "show_read": "slow",
     "erase_files": "slow",
     "drain_webhooks": "webhooks",
 }

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -105,19 +106,31 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
     _commit()
 
 
-def sync_templates(business_id: str, account_id: str) -> None:
-    """Read the templates that a provider has approved, and learn whether the credentials work."""
+def greet_account(business_id: str, account_id: str) -> None:
+    """Ask a provider for an account's events and templates, and learn whether the credentials work."""
     account = templates.prepare(UUID(business_id), UUID(account_id))
     _commit()
     if account is None:
         return
-    outcome: list[dict[str, object]] | ChannelError
+    outcome: list[dict[str, Any]] | ChannelError
     try:
-        outcome = channels.get(account.kind).templates(account)
+        channel = channels.get(account.kind)
+        channel.subscribe(account)
+        outcome = channel.templates(account)
     except ChannelError as exc:
         outcome = exc
     templates.record(UUID(business_id), UUID(account_id), outcome)
     _commit()
+
+
+def show_read(business_id: str, conversation_id: str) -> None:
+    """Let the customer see that their messages were read; where that fails, nothing depends on it."""
+    task = receipts.to_show(UUID(business_id), UUID(conversation_id))
+    _commit()
+    if task is not None:
+        account, address, provider_id = task
+        with suppress(ChannelError):
+            channels.get(account.kind).mark_read(account, address, provider_id)
 
 
 def erase_files(business_id: str) -> None:

@@ -78,7 +78,7 @@ def connect(business: Business, kind: str, name: str, config: Mapping[str, Any])
     )
     db.session.add(account)
     db.session.flush()
-    jobs.run_later("sync_templates", business.id, account.id)
+    jobs.run_later("greet_account", business.id, account.id)
     return account
 
 

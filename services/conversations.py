@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import joinedload
 
+import jobs
 from errors import Invalid, NotFound
 from lib.ids import uuid7
 from models import Business, ChannelAccount, Conversation, Customer, User, db, now
@@ -137,6 +138,7 @@ def mark_read(business: Business, conversation: Conversation) -> None:
     if conversation.unread_count:
         conversation.unread_count = 0
         _show(business, conversation)
+        jobs.run_later("show_read", business.id, conversation.id)
 
 
 def mark_unread(business: Business, conversation: Conversation) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import selectinload
 
+import channels
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
 from services import channel_accounts, receipts
@@ -129,9 +130,16 @@ def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
         subject=message.extra.get("subject") or conversation.subject,
         thread=conversation.thread,
         sender_name=message.sender_name or None,
+        window_open=_window_open(account.kind, conversation),
         attempt=message.attempts,
         sent_ids=_known_ids(message),
     )
+
+
+def _window_open(kind: str, conversation: Conversation) -> bool:
+    hours = channels.get(kind).limits.window_hours
+    opened = conversation.last_inbound_at
+    return not hours or (opened is not None and now() - opened < timedelta(hours=hours))
 
 
 def _file(attachment: Attachment) -> File:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
-from channels.base import Receipt
+from channels.base import Account, Receipt
 from lib.ids import is_uuid
 from models import ChannelAccount, Conversation, Customer, Message, ParkedReceipt, ProviderId, db, now
 from services import channel_accounts, events, payloads
@@ -76,6 +76,29 @@ def fail(message: Message, code: str | None, why: str) -> None:
     message.status, message.next_attempt_at, message.updated_at = "failed", None, now()
     message.error_code, message.error = code, why
     tell(message, "message.status_changed")
+
+
+def to_show(business_id: UUID, conversation_id: UUID) -> tuple[Account, str, str] | None:
+    """Find what to tell the provider so that the customer sees their last message as read."""
+    of_conversation = (Message.business_id == Conversation.business_id, Message.conversation_id == Conversation.id)
+    of_message = (ProviderId.business_id == Message.business_id, ProviderId.message_id == Message.id)
+    query = (
+        select(Conversation, ProviderId.value)
+        .join(Message, and_(*of_conversation))
+        .join(ProviderId, and_(*of_message))
+        .where(
+            Conversation.business_id == business_id,
+            Conversation.id == conversation_id,
+            Message.direction == "inbound",
+        )
+        .order_by(Message.created_at.desc())
+        .limit(1)
+    )
+    row = db.session.execute(query).first()
+    account = db.session.get(ChannelAccount, (business_id, row[0].account_id)) if row else None
+    if row is None or account is None or account.state != "connected":
+        return None
+    return channel_accounts.to_channel(account), row[0].address, row[1]
 
 
 def tell(message: Message, kind: str) -> None:
