@@ -31,7 +31,7 @@ from channels.base import ChannelError
 from drain import Drain
 from lib import sniff, storage
 from models import db
-from services import inbound, incoming_files, outbound, sweeps, templates
+from services import inbound, incoming_files, outbound, receipts, sweeps, templates
 from services.incoming_files import Stored
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy import delete, select, text
 
 import jobs
-from models import Attachment, Callback, Message, ParkedReceipt, ProviderId, db, now
+from models import Attachment, Callback, ChannelAccount, Message, ParkedReceipt, ProviderId, db, now
 from services import conversations, embeds, receipts
 
 BATCH = 500
@@ -39,6 +39,22 @@ def due_erasures() -> None:
     )
     for business_id in db.session.scalars(query.distinct()):
         jobs.run_later("erase_files", business_id)
+
+
+def greet_held_accounts() -> None:
+    """Look whether a provider has come round."""
+    _greet(ChannelAccount.state == "attention")
+
+
+def greet_accounts() -> None:
+    """Look after every account's token and templates, once a day."""
+    _greet(ChannelAccount.state.in_(("connected", "attention")))
+
+
+def _greet(which: Any) -> None:
+    query = select(ChannelAccount.business_id, ChannelAccount.id).where(which)
+    for business_id, account_id in db.session.execute(query).all():
+        jobs.run_later("greet_account", business_id, account_id)
 
 
 def wake_conversations() -> None:
@@ -103,6 +119,8 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (10, due_erasures),
     (10, wake_conversations),
     (15, apply_parked),
+    (300, greet_held_accounts),
+    (86_400, greet_accounts),
     (60, _trim("idempotency_records", "created_at", lambda: 1)),
     (60, _trim("api_calls", "at", _days("usage_log_days"))),
     (60, _trim("callbacks", "received_at", lambda: 14, "AND processed_at IS NOT NULL")),
