@@ -5,7 +5,8 @@ A guard leaves `g.business` (and `g.caller` or the user) behind or raises; it ch
 
 from __future__ import annotations
 
-from flask import Flask, abort, current_app, g, redirect, request, url_for
+from flask import Flask, Request, abort, current_app, g, redirect, request, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
@@ -18,8 +19,16 @@ csrf = CSRFProtect()
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
+class PeoplesSessions(SecureCookieSessionInterface):
+    """Sessions in a cookie, which the JSON API neither reads nor sets."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return None if request.path.startswith("/functions/") else super().open_session(app, request)
+
+
 def init_app(app: Flask) -> None:
     """Wire sign-in and CSRF protection into the application."""
+    app.session_interface = PeoplesSessions()
     login = LoginManager(app)
     login.user_loader(team.of_session)
     csrf.init_app(app)

@@ -17,7 +17,7 @@ from markupsafe import escape
 from redis import RedisError
 from werkzeug.exceptions import HTTPException
 
-from errors import AppError, Invalid, Unavailable
+from errors import AppError, Conflict, Invalid, Unavailable
 
 log = structlog.get_logger()
 
@@ -109,6 +109,8 @@ def _database(exc: Exception) -> Response:
         return answer(
             Unavailable("We cannot reach our database right now. Nothing was changed.", headers={"Retry-After": "2"})
         )
+    if state and state.startswith("23"):
+        return answer(Conflict("This clashes with something that is there already, or is just being changed."))
     if isinstance(getattr(exc, "orig", exc), psycopg.DataError):
         log.exception("refused_by_database", request_id=g.get("request_id"))
         return answer(Invalid("A value in the request cannot be stored."))

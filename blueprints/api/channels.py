@@ -100,7 +100,7 @@ def create(body: NewChannel) -> Response:
 def change(query: ChannelQuery, body: ChannelChange) -> Response:
     """Change a channel account"""
     account = channel_accounts.get(g.business, query.id)
-    channel_accounts.change(account, name=body.name, config=body.config, paused=body.paused)
+    channel_accounts.change(g.business, account, name=body.name, config=body.config, paused=body.paused)
     audit.note(g.business.id, "channel.changed", g.caller, account.id, fields=sorted(body.model_fields_set))
     return answers.commit(lambda: _answer(account))
 
