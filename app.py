@@ -13,6 +13,7 @@ import orjson
 from flask import Blueprint, Flask, Response, g, request
 from flask.json.provider import JSONProvider
 from flask_migrate import Migrate
+from psycopg.types.json import set_json_loads
 from sqlalchemy import create_engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
@@ -76,6 +77,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         root=str(ROOT / "static"),
         prefix="static/",
         max_age=31536000 if settings.env == "production" else 0,
+        autorefresh=settings.env == "development",
     )
     return app
 
@@ -90,6 +92,8 @@ def _flask_settings(settings: config.Settings) -> dict[str, object]:
             "max_overflow": 0,
             "pool_timeout": 5,
             "pool_pre_ping": True,
+            "json_serializer": lambda value: orjson.dumps(value).decode(),
+            "json_deserializer": orjson.loads,
             "connect_args": {"options": "-c timezone=UTC", "application_name": "alacarte"},
         },
         "MAX_CONTENT_LENGTH": settings.upload_max_bytes + 64 * 1024,
@@ -117,6 +121,7 @@ def _open_doors(app: Flask) -> None:
 
 
 def _open_services(app: Flask, settings: config.Settings) -> None:
+    set_json_loads(orjson.loads)  # of queries written in SQL; the engine's own option serves the others
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=False)
     options = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
