@@ -19,6 +19,7 @@ from flask import Flask, g
 from markupsafe import Markup, escape
 
 import channels
+from lib import addresses
 from models import now
 from services import payloads
 
@@ -32,6 +33,7 @@ CHANNELS = {
 LONG_TEXT = 2000
 LONG_LINES = 20
 
+_ACRONYMS = {word.lower(): word for word in ("CRM", "ID", "URL", "VAT", "LTV", "API", "SLA", "B2B")}
 _LINK = re.compile(r"https?://[^\s<>\"'`]+", re.IGNORECASE)
 _TAIL = ".,;:!?)]}»”’"
 _QUOTE = re.compile(
@@ -161,8 +163,9 @@ def file_link(file: Any) -> str:
 
 def label(name: str) -> str:
     """Write the name of a custom field for people: contract_value → Contract value."""
-    words = " ".join(str(name).replace("_", " ").split())
-    return words[:1].upper() + words[1:]
+    words = [_ACRONYMS.get(word.lower(), word) for word in str(name).replace("_", " ").split()]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]
 
 
 def shown(value: Any) -> str:
@@ -173,6 +176,10 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:,}" if not isinstance(value, int) or value > 9999 else str(value)
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def phone(number: str | None) -> str:
+    return addresses.national(number, None) if number else ""
 
 
 def dict_json(value: Mapping[str, Any]) -> str:
@@ -285,6 +292,7 @@ _FILTERS = (
     file_link,
     label,
     shown,
+    phone,
     dict_json,
     channel_name,
     channel_icon,

@@ -1,0 +1,123 @@
+"""A thread as a screen shows it: messages, days and facts in one order. Used by the inbox and the embed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from flask import g
+
+from blueprints import filters
+
+TOGETHER = timedelta(minutes=3)  # messages of one author within this time stand as one group
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that happened and that nobody wrote."""
+
+    sequence: int
+    at: datetime
+    symbol: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Item:
+    """One line of a thread. `joins` of a message: `g` follows its own author, `t` is followed by them."""
+
+    at: datetime
+    message: Any = None
+    fact: Fact | None = None
+    day: str = ""
+    joins: str = ""
+
+
+def timeline(messages: Sequence[Any], facts: Iterable[Fact] = ()) -> list[Item]:
+    """Merge what was written with what happened, oldest first, and put a line where a day begins."""
+    items = [Item(message.created_at, message=message) for message in messages]
+    items += [Item(fact.at, fact=fact) for fact in facts]
+    items.sort(key=lambda item: item.at)
+    shown: list[Item] = []
+    today = ""
+    for item in items:
+        day = item.at.astimezone(g.get("zone") or UTC).date().isoformat()
+        if day != today:
+            shown.append(Item(item.at, day=day))
+            today = day
+        if _follows(shown[-1], item):
+            shown[-1].joins = f"{shown[-1].joins} t".strip()
+            item.joins = "g"
+        shown.append(item)
+    return shown
+
+
+def _follows(before: Item, item: Item) -> bool:
+    first, second = before.message, item.message
+    if first is None or second is None or second.created_at - first.created_at > TOGETHER:
+        return False
+    if second.channel == "email" and not second.private:
+        return False
+    return _author(first) == _author(second)
+
+
+def _author(message: Any) -> tuple[object, ...]:
+    return (
+        message.kind == "system",
+        message.private,
+        message.direction,
+        message.sender_id,
+        message.sender_name,
+        message.channel,
+    )
+
+
+def fact(row: Any) -> Fact | None:
+    """Tell an event in a sentence; None for one that says nothing to people."""
+    data = orjson.loads(row.body)["data"] if row.body else {}
+    told = _TELL.get(row.type, lambda _: None)(data)
+    return Fact(row.sequence, row.created_at, *told) if told else None
+
+
+def facts(rows: Iterable[Any]) -> list[Fact]:
+    return [told for row in rows if (told := fact(row))]
+
+
+def _assigned(data: dict[str, Any]) -> tuple[str, str]:
+    who, by = (data.get("assignee") or {}).get("name"), data.get("assigned_by")
+    if not who:
+        return "user-off", f"{by} unassigned this" if by else "Unassigned"
+    if by == who:
+        return "user-check", f"{who} took this"
+    return "user-check", f"{by} assigned this to {who}" if by else f"Assigned to {who}"
+
+
+def _status(data: dict[str, Any]) -> tuple[str, str] | None:
+    by, status = data.get("changed_by"), data.get("status")
+    if status == "snoozed":
+        until = (data.get("conversation") or {}).get("snoozed_until")
+        words = f"snoozed this until {filters.soon(datetime.fromisoformat(until))}" if until else "snoozed this"
+        return "clock-pause", f"{by} {words}" if by else words.capitalize()
+    if status == "open" and by == "snooze":
+        return "clock", "The snooze is over"
+    verbs = {"open": "reopened", "closed": "closed", "pending": "set to pending"}
+    if status not in verbs:
+        return None
+    verb = verbs[status]
+    if status == "pending":
+        return "hourglass", f"{by} set this to pending" if by else "Set to pending"
+    return "circle-check" if status == "closed" else "refresh", f"{by} {verb} this" if by else verb.capitalize()
+
+
+def _merged(data: dict[str, Any]) -> tuple[str, str]:
+    return "git-merge", "Two customers became one"
+
+
+_TELL: dict[str, Any] = {
+    "conversation.assigned": _assigned,
+    "conversation.status_changed": _status,
+    "customer.merged": _merged,
+}
