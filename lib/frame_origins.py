@@ -33,24 +33,24 @@ def of(url: str) -> str:
 def allow(listed: Iterable[str], origin: str) -> bool:
     """Say whether a list names an origin; an empty list names all."""
     listed = list(listed)
-    return not listed or any(_names(item, origin) for item in _readable(listed))
+    return not listed or any(_names(item, origin) for item in readable(listed))
 
 
 def policy(listed: Iterable[str]) -> str:
     """Write the list as a `frame-ancestors` directive; an empty list lets everybody, and so says nothing."""
     listed = list(listed)
-    names = " ".join(_readable(listed)) or "'none'"
-    return f"frame-ancestors {names}" if listed else ""
+    return f"frame-ancestors {' '.join(readable(listed))}" if listed else ""
 
 
-def _readable(listed: Iterable[str]) -> list[str]:
+def readable(listed: Iterable[str]) -> list[str]:
+    """Give the list as browsers compare it; what is no origin names nobody, and never everybody."""
     found = []
     for item in listed:
         try:
             found.append(normalise(item))
         except ValueError:
-            continue
-    return found
+            found.append("'none'")
+    return [item for item in found if item != "'none'"] or found[:1]
 
 
 def _names(item: str, origin: str) -> bool:

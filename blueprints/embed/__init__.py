@@ -15,8 +15,7 @@ def _leave_no_trace(response: Response) -> Response:
     """Keep answers out of caches and addresses out of referrers, and let an agent's own cookie in this browser be."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
-    dict.pop(session, "_permanent", None)
-    session.modified = False
+    session.permanent = session.modified = False  # so that it is not written
     return response
 
 

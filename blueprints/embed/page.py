@@ -98,9 +98,8 @@ def _view(visit: embeds.Visit, look: Look) -> dict[str, Any]:
         **embed_fragments.stretch(visit.business, visit.customer, channels=look.channels),
         "visit": visit,
         "composer": embed_fragments.composer(visit.business, visit.customer, look.channels) if writes else None,
-        "terms": _terms(visit) | {"after": sequence, "origins": visit.business.embed_origins},
+        "terms": _terms(visit) | {"after": sequence, "origins": frame_origins.readable(visit.business.embed_origins)},
         "icons": (screens.STATIC / "icons.svg").read_text(),
-        "htmx_config": orjson.dumps(screens.HTMX).decode(),
     }
 
 
