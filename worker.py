@@ -248,4 +248,5 @@ def _ask_to_stop(signum: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["worker"] = sys.modules[__name__]  # jobs name this module: there is one of it, with one `_stop`
     main()
