@@ -7,8 +7,11 @@ from uuid import UUID
 
 from flask import request
 
+from blueprints import sheets
+from errors import Invalid
 from lib.ids import is_uuid
-from services import messages
+from models import Business
+from services import messages, templates
 
 
 def uuid(name: str, default: Any = None) -> Any:
@@ -23,15 +26,14 @@ def client_id() -> str | None:
     return given if is_uuid(given) else None
 
 
-def template() -> messages.TemplateUse | None:
-    """Read a chosen template: its name, its language, and its values by component."""
-    name = request.form.get("template", "")
+def template(business: Business, account_id: UUID) -> messages.TemplateUse | None:
+    """Read a chosen template with its values; None where none was chosen."""
+    name, language = request.form.get("template", ""), request.form.get("language", "")
     if not name:
         return None
-    parameters: dict[str, list[str]] = {}
-    for key in request.form:
-        if key.startswith("value:"):
-            component = key.removeprefix("value:").rpartition(":")[0]
-            parameters.setdefault(component, []).append(request.form[key])
-    preview = request.form.get("preview", "")[:4000]
-    return messages.TemplateUse(name, request.form.get("language", ""), parameters, preview)
+    approved = {(item.name, item.language): item for item in templates.page(business, account_id)}
+    known = approved.get((name, language))
+    if known is None:
+        raise Invalid("This template is not approved any more. Choose another.", field="template")
+    chosen = sheets.sheet(known)
+    return messages.TemplateUse(name, language, chosen.values(request.form), chosen.text(request.form))

@@ -9,11 +9,11 @@ from uuid import UUID
 import orjson
 from flask import Blueprint, Response, g, render_template, request
 
-from blueprints import embed_fragments, forms, streams
+from blueprints import embed_fragments, forms, sheets, streams
 from blueprints.filters import CHANNELS
 from errors import Forbidden, Invalid, NotFound
 from lib import colours
-from lib.ids import is_uuid
+from lib.ids import is_uuid, uuid7
 from models import Message, db
 from services import attachments, canned_replies, channel_accounts, conversations, embeds, messages, templates
 
@@ -59,7 +59,7 @@ def send() -> str:
         attachments=attachments.usable(g.business, _own_uploads()),
         conversation=conversations.latest(g.business, customer.id, account.id) if reply_to else None,
         subject=request.form.get("subject") or None,
-        template=forms.template(),
+        template=forms.template(g.business, account.id),
         reply_to=reply_to,
         sender=_sender(),
         client_id=forms.client_id(),
@@ -106,8 +106,9 @@ def canned() -> str:
 def choose_template() -> str:
     _may_reply()
     account = channel_accounts.get(g.business, forms.uuid("account"))
-    listed = templates.page(g.business, account.id)
-    return render_template("inbox/_templates.html", account=account, templates=listed, customer=g.visit.customer)
+    listed = [sheets.sheet(item) for item in templates.page(g.business, account.id)]
+    values = {"account": account, "sheets": listed, "client_ids": [uuid7() for _ in listed]}
+    return render_template("inbox/_templates.html", send_url="/embed/messages", **values)
 
 
 @routes.get("/embed/accent")

@@ -8,8 +8,7 @@ import orjson
 from flask import Blueprint, Response, g, render_template, request
 from flask_login import current_user
 
-from blueprints import filters, forms, fragments, screens
-from blueprints.inbox import templates as sheets
+from blueprints import filters, forms, fragments, screens, sheets
 from errors import Invalid
 from lib.ids import uuid7
 from models import Conversation, Message, db
@@ -34,7 +33,7 @@ def send(number: int) -> Response:
         attachments=attachments.usable(g.business, request.form.getlist("attachment")),
         conversation=conversation if same else None,
         subject=request.form.get("subject") or None,
-        template=_template(account.id),
+        template=forms.template(g.business, account.id),
         reply_to=messages.get(g.business, reply_to) if reply_to and same else None,
         sender=messages.Sender("user", current_user.id, current_user.name),
         client_id=forms.client_id(),
@@ -116,16 +115,3 @@ def _written(message: Message, conversation: Conversation) -> Response:
         return Response(html)
     label = filters.channel_name(place.channel)
     return screens.toast(Response(html), f"Sent by {label}, in conversation #{place.number}")
-
-
-def _template(account_id: UUID) -> messages.TemplateUse | None:
-    """Read a chosen template: its name, its language, and its values by component."""
-    name, language = request.form.get("template", ""), request.form.get("language", "")
-    if not name:
-        return None
-    approved = {(item.name, item.language): item for item in templates.page(g.business, account_id)}
-    known = approved.get((name, language))
-    if known is None:
-        raise Invalid("This template is not approved any more. Choose another.", field="template")
-    chosen = sheets.sheet(known)
-    return messages.TemplateUse(name, language, chosen.values(request.form), chosen.text(request.form))
