@@ -118,9 +118,8 @@ def bulk_create(body: Batch[CustomersBody]) -> Response:
 
     Matches like `api-customers-sync`: by `external_id`, then `email`, then `phone`.
     """
-    records = _records(body)
-    outcomes = customers.sync(g.business, records)
-    details = [_detail(outcome, records[outcome.index]) for outcome in outcomes]
+    outcomes = customers.sync(g.business, _records(body))
+    details = [_detail(outcome, body["customers"][outcome.index]) for outcome in outcomes]
     errors = [_bulk_error(detail) for detail in details if detail["action"] == "failed"]
     return answers.commit(lambda: {"success": True, **_counts(outcomes), "errors": errors, "details": details})
 
@@ -133,9 +132,8 @@ def sync(query: SyncQuery, body: Batch[CustomersBody]) -> Response:
     external id in the same system is another person: then a new one is made, and `warnings` says which address they
     share. Two customers with one address are never guessed between: the record fails with `ambiguous`.
     """
-    records = _records(body)
-    outcomes = customers.sync(g.business, records, dry_run=query.dry_run)
-    details = [_detail(outcome, records[outcome.index], changes=query.dry_run) for outcome in outcomes]
+    outcomes = customers.sync(g.business, _records(body), dry_run=query.dry_run)
+    details = [_detail(outcome, body["customers"][outcome.index], changes=query.dry_run) for outcome in outcomes]
     return answers.commit(lambda: {"success": True, "results": {**_counts(outcomes), "details": details}})
 
 
