@@ -98,6 +98,10 @@ class Live:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        if not self.processes and "app" in self.__dict__:
+            with self.app.app_context():
+                self.app.extensions["read_engine"].dispose()
+                import_module("models").db.engine.dispose()
 
     def restart(self, name: str) -> None:
         self.stop(name)

@@ -57,6 +57,8 @@ def end() -> None:
         keeper = int((folder / "keeper.pid").read_text())
         os.kill(keeper, signal.SIGTERM)
         for _ in range(200):
+            for started in _kept:
+                started.poll()  # a child that nobody asks about stays, and counts as running
             os.kill(keeper, 0)
             time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)
