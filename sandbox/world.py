@@ -1,0 +1,104 @@
+"""What every room is handed: the memory, the clock, the post office, and the other rooms.
+
+`World` is made once by `app.create_app`. A room is one provider: what its control verbs do, what nodes its API has,
+and how its chats look on a customer's phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, cast
+
+from flask import current_app
+
+from sandbox.callbacks import Sender
+from sandbox.clock import Clock
+from sandbox.errors import Refused
+from sandbox.faults import Faults
+from sandbox.live import Live
+from sandbox.log import Log
+from sandbox.store import Row, Store
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came with a control request."""
+
+    name: str
+    mime: str
+    stream: IO[bytes]
+
+
+Verb = Callable[["World", dict[str, Any], "Upload | None"], dict[str, Any]]
+Read = Callable[["World", dict[str, str]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Node:
+    """An object of the Graph API: whose it is, which tokens may see it, and what one can do with it."""
+
+    provider: str
+    account: str
+    tokens: frozenset[str]
+    secret: str
+    require_proof: bool  # the app's "Require App Secret" switch
+    verbs: Mapping[tuple[str, str], Callable[[], Any]]  # (HTTP method, edge) → handler
+
+
+@dataclass(frozen=True)
+class Room:
+    """One provider."""
+
+    provider: str
+    label: str
+    verbs: Mapping[str, Verb]  # POST /control/<provider>/<verb>
+    reads: Mapping[str, Read]  # GET /control/<provider>/<noun>
+    resume: Callable[[World], None]  # takes up after a restart what was under way
+    business: Callable[[World, str], dict[str, Any]]  # account → title, subtitle, callback_url
+    customer: Callable[[World, str, str], dict[str, Any]]  # account, person → name, address, handle, switches, …
+    chat: Callable[[World, str, str], list[dict[str, Any]]]  # account, person → messages, oldest first
+    seen: Callable[[World, str, str], None]  # a customer's phone shows this chat of (account, person)
+    new_person: Callable[[World, str, str, str], str]  # account, name, address ("" makes one up) → person
+    gesture: Callable[[dict[str, str]], dict[str, Any]]  # what was done on the phone page → the body of `say`
+    node: Callable[[World, str], Node | None] | None = None  # an object of the Graph API, by id
+    tokens: Callable[[World], frozenset[str]] | None = None  # every Graph access token that this room knows
+
+
+@dataclass
+class World:
+    """Everything there is."""
+
+    store: Store
+    clock: Clock
+    live: Live
+    faults: Faults
+    log: Log
+    sender: Sender
+    base_url: str
+    pace: float  # seconds between the statuses of a message
+    rooms: dict[str, Room] = field(default_factory=dict)
+
+    def room(self, provider: str) -> Room:
+        """Give a room by its provider's name."""
+        if provider not in self.rooms:
+            there_are = ", ".join(self.rooms)
+            raise Refused(f"There is no provider “{provider}” here; there is {there_are}", code="not_found", status=404)
+        return self.rooms[provider]
+
+    def account(self, provider: str, id_: str | None) -> Row:
+        """Give an account by its provider's id; without one, the only account that there is."""
+        if id_:
+            if row := self.store.one("accounts", provider=provider, id=str(id_)):
+                return row
+            raise Refused(f"account: {id_} is not declared here", code="unknown_account", status=404)
+        rows = self.store.all("accounts", provider=provider)
+        if len(rows) != 1:
+            ids = ", ".join(row["id"] for row in rows) or "none is declared yet"
+            raise Refused(f"account: say which one ({ids})", code="which_account")
+        return rows[0]
+
+
+def world() -> World:
+    """Give the world of the request that is being answered."""
+    return cast(World, current_app.extensions["sandbox"])
