@@ -18,7 +18,7 @@ run: .venv/.run-$(PLACE) ## Install what is missing and start everything; Ctrl-C
 
 test: .venv/.dev-$(PLACE) ## Install what the tests need and run them all (ARGS="-k word" for some)
 	@scripts/tools
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: lint ## Check style, types and templates; change nothing
 	@$(BIN)/ruff format --check .

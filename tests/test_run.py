@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import run
 from tests.processes import free_ports
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]  # one after another, so that one start serves several
 
 
 class Machine:
@@ -65,18 +65,21 @@ class Machine:
         with urllib.request.urlopen(urllib.request.Request(url, headers={"x-api-key": key}), timeout=10) as answer:
             return dict(json.loads(answer.read()))
 
-    def pids(self) -> list[int]:
+    def pids(self, title: str = "") -> list[int]:
         """Find every process that was started with this data directory, and all their descendants."""
-        parents, found = {}, set()
+        parents, titles, found = {}, {}, set()
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                words = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if os.fsencode(self.data) in words:
-                    found.add(int(entry.name))
+                pid, title_now = int(entry.name), (entry / "cmdline").read_bytes()
+                if not title_now:  # has ended, and waits for its parent to notice
+                    continue
+                parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                titles[pid] = title_now.decode(errors="replace")
+                if os.fsencode(self.data) in title_now + (entry / "environ").read_bytes():
+                    found.add(pid)
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
-        return [pid for pid in found if Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in found if title in titles[pid]]
 
     def kill(self) -> None:
         for pid in self.pids():
@@ -98,18 +101,33 @@ def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
         machine.end()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(tmp_path_factory.mktemp("running") / "one")
+    machine.start()
+    yield machine
+    machine.end()
+
+
 def printed_key(machine: Machine) -> str:
     found = re.search(r"API key +(\S+)", machine.said())
     assert found, machine.said()
     return found[1]
 
 
+def wait_until(true: Callable[[], bool], say: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 40
+    while not true():
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.1)
+
+
 def test_two_machines_keep_their_own_data_through_ctrl_c_and_power_cuts(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
-    first = one.start()
+    one.start()
     key = printed_key(one)
     customers = one.call(key)
-    assert customers
+    assert customers["customers"]
 
     two.start()
     assert printed_key(two) != key
@@ -125,45 +143,36 @@ def test_two_machines_keep_their_own_data_through_ctrl_c_and_power_cuts(machines
     one.kill()
     one.start()
     assert one.call(key) == customers
-    assert first.returncode == 0
+
+    two.process.kill()
+    wait_until(lambda: two.pids() == [], two.pids)  # what a killed supervisor started ends with it
 
 
-def test_what_a_killed_supervisor_started_ends_with_it(machines: tuple[Machine, Machine]) -> None:
-    machine, _ = machines
-    supervisor = machine.start()
-    supervisor.kill()
-    supervisor.wait()
-    deadline = time.monotonic() + 30
-    while machine.pids():
-        assert time.monotonic() < deadline, machine.pids()
-        time.sleep(0.1)
+def test_a_program_that_dies_is_started_again(running: Machine) -> None:
+    (worker,) = running.pids("alacarte: worker")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: "worker ended with -9; starting it again" in running.said(), running.said)
 
 
-def test_a_program_that_dies_is_started_again(machines: tuple[Machine, Machine]) -> None:
-    machine, _ = machines
-    machine.start()
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        if int(line.parent.name) in machine.pids() and b"worker.py" in line.read_bytes():
-            os.kill(int(line.parent.name), signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while "worker ended with -9; starting it again" not in machine.said():
-        assert time.monotonic() < deadline, machine.said()
-        time.sleep(0.1)
-
-
-def test_a_taken_port_is_refused_in_a_sentence_that_says_what_to_do(machines: tuple[Machine, Machine]) -> None:
-    one, two = machines
-    one.start()
+def test_a_taken_port_is_refused_in_a_sentence_that_says_what_to_do(running: Machine, tmp_path: Path) -> None:
     second = subprocess.run(
         [sys.executable, "run.py"],
         cwd=ROOT,
-        env=two.env | {"PORT": one.env["PORT"]},
+        env=running.env | {"DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert second.returncode == 1
-    assert f"Port {one.port} is taken. Choose another: make run PORT=" in second.stdout
+    assert f"Port {running.port} is taken. Choose another: make run PORT=" in second.stdout
+
+
+def test_one_command_runs_on_the_servers_of_a_run_that_goes_on(running: Machine) -> None:
+    command = [sys.executable, "run.py", "flask", "--app", "app", "db", "current"]
+    done = subprocess.run(command, cwd=ROOT, env=running.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "(head)" in done.stdout
+    assert running.call(printed_key(running))
 
 
 def test_the_environment_wins_over_the_settings_file_and_over_our_defaults(tmp_path: Path) -> None:
