@@ -9,7 +9,7 @@ import http.client
 import re
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
@@ -183,19 +183,13 @@ def _ask(call: _Call, *, sent: bool) -> tuple[Wire, http.client.HTTPResponse]:
 
 
 def _speak(wire: Wire, call: _Call) -> http.client.HTTPResponse:
-    unsent = None
-    try:
+    with suppress(ConnectionError):  # it may have answered before it closed, with 413 say
         wire.send_all(_head(call) + (call.body or b""))
-    except ConnectionError as exc:
-        unsent = exc  # it may have answered before it closed, with 413 say
-    try:
-        for _ in range(10):  # answers of 1xx come before the real one
-            reply = http.client.HTTPResponse(wire, method=call.method)  # type: ignore[arg-type]
-            reply.begin()
-            if not 100 < reply.status < 200:
-                return reply
-    except (ConnectionError, http.client.HTTPException) as exc:
-        raise unsent or exc from None
+    for _ in range(10):  # answers of 1xx come before the real one
+        reply = http.client.HTTPResponse(wire, method=call.method)  # type: ignore[arg-type]
+        reply.begin()
+        if not 100 < reply.status < 200:
+            return reply
     raise http.client.HTTPException
 
 

@@ -142,6 +142,7 @@ def test_a_url_has_one_form(url: str, canonical: str) -> None:
         *("http://x.example:0/", "http://x.example:65536/", "http://x.example:99999999/", "http://x.example:80a/", "http://x:-1/"),
         *("http://x.example:80:90/", "http://[::1/", "http://::1/", "http://[::1]x/", "http://[x]/", "http://[fe80::1%25eth0]/"),
         *("http://127.1/", "http://127.0.1/", "http://2130706433/", "http://0x7f000001/", "http://0x7f.0.0.1/", "http://0177.0.0.1/"),
+        *("http://８.8.8.8/", "http://8。8。8。8/", "http://8.8.8.8./", "http://8.8.8/", "http://134744072/"),
         *("http://017700000001/", "http://0/", "http://0x/", "http://127.0.0.01/", "http://127.0.0.1./", "http://256.1.1.1/"),
         *("http://1.2.3.4.5/", "http://①②⑦.0.0.1/", "http://１２７.0.0.1/", "http://127。0。0。1/", "http://127．0．0．1/"),
         *("http://x.1/", "http://foo.0x1/", "http://%31%32%37.0.0.1/", "http://x%2e.example/", "http://x..example/", "http://.x/"),
