@@ -23,6 +23,7 @@ import cli
 import config
 import jobs
 from blueprints import account, api, callbacks, embed, guards, inbox, live, media, operating, problems, screens
+from blueprints import settings as settings_pages
 from lib import logs, storage
 from lib.ids import uuid7
 from models import db
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parent
 # Who may come in where: each blueprint with the guard that runs before every one of its routes.
 FRONT_DOOR: tuple[tuple[Blueprint, Callable[[], None]], ...] = (
     (api.blueprint, guards.api_key),
+    (api.docs, guards.nobody),
     (callbacks.blueprint, guards.nobody),  # each verifies the provider's signature itself
     (media.blueprint, guards.nobody),
     (operating.blueprint, guards.nobody),
@@ -42,6 +44,7 @@ FRONT_DOOR: tuple[tuple[Blueprint, Callable[[], None]], ...] = (
     (account.door, guards.nobody),
     (account.me, guards.agent),
     (inbox.inbox, guards.agent),
+    (settings_pages.settings, guards.admin),
 )
 
 

@@ -21,6 +21,7 @@ from blueprints.api import (
     events,
     keys,
     messages,
+    reference,
     routing,
     sso,
     users,
@@ -48,6 +49,7 @@ PREFIX = "/functions/v1"
 EXPOSED = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Idempotent-Replay"
 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
+docs = reference.blueprint
 
 for operation in routing.OPERATIONS:
     blueprint.add_url_rule(operation.path, operation.name, operation.run, methods=[operation.method])
