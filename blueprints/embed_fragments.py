@@ -15,7 +15,7 @@ from uuid import UUID
 from flask import current_app, g, render_template
 
 from blueprints import fragments, timelines
-from blueprints.filters import when, zone
+from blueprints.times import when, zone
 from errors import NotFound
 from models import Business, Conversation, Customer, Message, db
 from services import conversation_lists, conversations, messages, reach

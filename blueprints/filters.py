@@ -1,7 +1,4 @@
-"""How values look on a screen: times, sizes, names, links. Template filters, and nothing that asks the database.
-
-Times are told in the business's zone, which `screens` or `fragments` leaves in `g.zone`.
-"""
+"""How values look on a screen: names, numbers, files, links. Template filters; nothing here asks the database."""
 
 from __future__ import annotations
 
@@ -9,16 +6,16 @@ import re
 import unicodedata
 from binascii import crc32
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
-from zoneinfo import ZoneInfo
 
 import orjson
-from flask import Flask, g
+from flask import Flask
 from markupsafe import Markup, escape
 
 import channels
+from blueprints import times
 from lib import addresses
 from models import now
 from services import payloads
@@ -42,85 +39,8 @@ _QUOTE = re.compile(
 
 
 def register(app: Flask) -> None:
-    for function in _FILTERS:
+    for function in (*_FILTERS, *times.FILTERS):
         app.jinja_env.filters[function.__name__] = function
-
-
-# --- times ---
-
-
-def iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _local(at: datetime) -> datetime:
-    return at.astimezone(g.get("zone") or UTC)
-
-
-def clock(at: datetime) -> str:
-    return f"{_local(at):%H:%M}"
-
-
-def full(at: datetime) -> str:
-    return f"{_local(at):%A %-d %B %Y, %H:%M:%S %Z}"
-
-
-def month(at: datetime) -> str:
-    return f"{_local(at):%B %Y}"
-
-
-def day(at: str | datetime | date) -> str:
-    """Name a day: Today, Yesterday, Sunday 23 November."""
-    on = date.fromisoformat(at) if isinstance(at, str) else at.date() if isinstance(at, datetime) else at
-    today = _local(now()).date()
-    if on == today:
-        return "Today"
-    if on == today - timedelta(days=1):
-        return "Yesterday"
-    return f"{on:%A %-d %B}" if on.year == today.year else f"{on:%-d %B %Y}"
-
-
-def when(at: datetime) -> str:
-    """Say when something was, as short as it can be."""
-    here, today = _local(at), _local(now()).date()
-    if here.date() == today:
-        return f"{here:%H:%M}"
-    if here.date() == today - timedelta(days=1):
-        return "Yesterday"
-    return f"{here:%-d %b}" if here.year == today.year else f"{here:%-d %b %Y}"
-
-
-def soon(at: datetime) -> str:
-    """Say when something will be."""
-    here, today = _local(at), _local(now()).date()
-    if here.date() == today:
-        return f"{here:%H:%M}"
-    if here.date() == today + timedelta(days=1):
-        return f"tomorrow {here:%H:%M}"
-    return f"{here:%a %-d %b, %H:%M}"
-
-
-def span(length: timedelta) -> str:
-    """Write a length of time in its two largest units at most: 3 h 12 m."""
-    seconds = max(0, int(length.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} m"
-    if seconds < 86400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60} m" if seconds < 6 * 3600 else f"{seconds // 3600} h"
-    return f"{seconds // 86400} d"
-
-
-def elapsed(at: datetime) -> str:
-    return span(now() - at) if now() - at >= timedelta(minutes=1) else "a moment"
-
-
-def ago(at: datetime) -> str:
-    passed = now() - at
-    if passed < timedelta(seconds=10):
-        return "just now"
-    return f"{span(passed)} ago" if passed < timedelta(days=1) else when(at)
 
 
 # --- names, numbers, files ---
@@ -140,6 +60,10 @@ def initials(name: str) -> str:
 
 def capped(number: int | None) -> str:
     return ">999" if (number or 0) > 999 else str(number or 0)
+
+
+def milliseconds(length: float) -> str:
+    return f"{length / 1000:.1f} s" if length >= 1000 else f"{length:.0f} ms" if length >= 1 else "<1 ms"
 
 
 def filesize(size: float) -> str:
@@ -266,27 +190,11 @@ def with_query(query: Mapping[str, Any], **changes: Any) -> str:
     return urlencode(merged)
 
 
-def zone(name: str) -> ZoneInfo:
-    """Read the name of a time zone; UTC where nobody knows it."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
-
-
 _FILTERS = (
-    iso,
-    clock,
-    full,
-    month,
-    day,
-    when,
-    soon,
-    elapsed,
-    ago,
     hue,
     initials,
     capped,
+    milliseconds,
     filesize,
     extension,
     file_link,

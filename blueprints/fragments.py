@@ -14,7 +14,7 @@ import orjson
 from flask import g, render_template
 
 from blueprints import timelines
-from blueprints.filters import zone
+from blueprints.times import zone
 from errors import NotFound
 from models import Business, Conversation, Message, db
 from services import conversation_lists, conversations, customers, history, messages, reach

@@ -10,7 +10,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
-from blueprints.filters import zone
+from blueprints.times import zone
 from errors import Forbidden, RateLimited, Unauthenticated
 from lib import rate_limit
 from services import embeds, keys, team

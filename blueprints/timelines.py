@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from flask import g
 
-from blueprints import filters
+from blueprints import times
 
 TOGETHER = timedelta(minutes=3)  # messages of one author within this time stand as one group
 
@@ -99,7 +99,7 @@ def _status(data: dict[str, Any]) -> tuple[str, str] | None:
     by, status = data.get("changed_by"), data.get("status")
     if status == "snoozed":
         until = (data.get("conversation") or {}).get("snoozed_until")
-        words = f"snoozed this until {filters.soon(datetime.fromisoformat(until))}" if until else "snoozed this"
+        words = f"snoozed this until {times.soon(datetime.fromisoformat(until))}" if until else "snoozed this"
         return "clock-pause", f"{by} {words}" if by else words.capitalize()
     if status == "open" and by == "snooze":
         return "clock", "The snooze is over"

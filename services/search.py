@@ -34,7 +34,7 @@ _MESSAGES = text("""
         WHERE business_id = :business_id AND search @@ plainto_tsquery('simple', :words) LIMIT 500)
     SELECT h.id, h.created_at, h.private, o.number, o.channel, c.name,
            ts_headline('simple', left(h.content, 2000), plainto_tsquery('simple', :words),
-                       'StartSel=, StopSel=, MaxWords=16, MinWords=8, MaxFragments=1') AS excerpt
+                       'StartSel="", StopSel="", MaxWords=14, MinWords=6, MaxFragments=1') AS excerpt
     FROM (SELECT * FROM hits ORDER BY created_at DESC LIMIT 6) h
     JOIN conversations o ON o.business_id = :business_id AND o.id = h.conversation_id
     JOIN customers c ON c.business_id = o.business_id AND c.id = o.customer_id ORDER BY h.created_at DESC""")

@@ -162,6 +162,16 @@ def summary(
     }
 
 
+def by_key(business: Business, since: datetime) -> dict[UUID, int]:
+    """Count each key's calls since a time."""
+    query = text("""
+        SELECT api_key_id, count(*) AS calls FROM api_calls
+        WHERE business_id = :business_id AND at >= :since AND api_key_id IS NOT NULL GROUP BY api_key_id""")
+    with reading() as connection:
+        rows = connection.execute(query, {"business_id": business.id, "since": since})
+        return {row.api_key_id: row.calls for row in rows}
+
+
 def expire(days: int, limit: int = 10_000) -> int:
     """Delete lines older than so many days; a sweep calls this until it gives 0."""
     query = text("""

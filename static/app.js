@@ -235,7 +235,7 @@
   // --- buttons ---
   Object.assign(alc.acts, {
     theme() {
-      const dark = root.dataset.theme === 'dark' || (root.dataset.theme === 'auto' && matchMedia('(prefers-color-scheme:dark)').matches);
+      const dark = isDark();
       root.dataset.theme = dark ? 'light' : 'dark';
       store.set('theme', root.dataset.theme);
       alc.post('/me/preferences', {theme: root.dataset.theme});
@@ -268,10 +268,8 @@
     reconnect() { self.live?.retry(); },
     'close-menu'() { $('#menu').hidePopover(); focusBack(); },
   });
-  const nameTheme = () => {
-    const label = $('[data-act=theme] .trunc');
-    if (label) label.textContent = root.dataset.theme === 'dark' ? 'Light theme' : 'Dark theme';
-  };
+  const isDark = () => root.dataset.theme === 'dark' || (root.dataset.theme === 'auto' && matchMedia('(prefers-color-scheme:dark)').matches);
+  const nameTheme = () => { const label = $('[data-act=theme] .trunc'); if (label) label.textContent = isDark() ? 'Light theme' : 'Dark theme'; };
   document.addEventListener('click', e => {
     const act = e.target.closest('[data-act]');
     if (act && alc.acts[act.dataset.act]) alc.acts[act.dataset.act](act, e);

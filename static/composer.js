@@ -34,7 +34,7 @@
       f.classList.toggle('shut', shut);
       badge.hidden = !+w.dataset.hours || (!shut && left > 4 * 3600);
       badge.className = 'badge in-reply ' + (shut ? 'bad' : 'warn');
-      $('span', badge).textContent = shut ? 'Window closed' : `Window ${alc.span(left)}`;
+      $('[data-left]', badge).textContent = shut ? 'closed' : alc.span(left);
       if (shut) {
         $('[data-reason]', f).textContent = usable(w) ? `${w.dataset.hours} hours have passed since the last message from this customer on ${w.dataset.label}. ${'hasTemplates' in w.dataset ? 'Only an approved template can be sent.' : 'Free text is not allowed now.'}` : `This customer has no address on ${w.dataset.label}.`;
         const other = ways(f).find(one => one !== w && usable(one) && open(one)), button = $('[data-act=other-way]', f);

@@ -11,7 +11,8 @@ import orjson
 from flask import Blueprint, Response, g, render_template, request
 
 from blueprints import embed_fragments, screens
-from blueprints.filters import CHANNELS, zone
+from blueprints.filters import CHANNELS
+from blueprints.times import zone
 from errors import AppError, Forbidden, Invalid
 from lib import colours, frame_origins
 from models import db, now

@@ -11,7 +11,7 @@ from uuid import UUID
 from flask import Blueprint, Response, g, render_template, request
 from flask_login import current_user
 
-from blueprints import filters, fragments, screens
+from blueprints import fragments, screens, times
 from errors import Invalid
 from lib.ids import is_uuid
 from models import Conversation, db, now
@@ -57,7 +57,7 @@ def set_status(number: int) -> Response:
     until = _time(request.form.get("until", "")) if status == "snoozed" else None
     conversations.set_status(g.business, conversation, status, snoozed_until=until, by=current_user.name)
     words = {"closed": "Closed", "open": "Reopened", "pending": "Set to pending"}
-    said = f"Snoozed until {filters.soon(until)}" if until else f"{words[status]}: {conversation.customer.name}"
+    said = f"Snoozed until {times.soon(until)}" if until else f"{words[status]}: {conversation.customer.name}"
     back = {"status": before} | ({"until": until_before.isoformat()} if until_before else {})
     return _changed(number, said, f"/inbox/c/{number}/status", **back)
 

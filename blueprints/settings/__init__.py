@@ -1,0 +1,11 @@
+"""Settings: one module for each page. Admins only, but for what people set for themselves (`account`)."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from blueprints.settings import api_access, team
+
+settings = Blueprint("settings", __name__)
+for part in (api_access, team):
+    settings.register_blueprint(part.routes)
