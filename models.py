@@ -518,6 +518,14 @@ class Delivery(db.Model):
         Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", "id", postgresql_where=text("state = 'pending'")),
         Index("ix_deliveries_log", "business_id", "endpoint_id", "id"),
         Index("ix_deliveries_event", "business_id", "event_sequence"),
+        Index(
+            "ix_deliveries_order",
+            "endpoint_id",
+            "order_key",
+            "event_sequence",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_deliveries_failed", "endpoint_id", "event_sequence", postgresql_where=text("state = 'failed'")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
     business_id: Mapped[UUID] = _business()
@@ -527,6 +535,7 @@ class Delivery(db.Model):
     event_type: Mapped[str]
     order_key: Mapped[UUID | None]  # the conversation, for endpoints in ordered mode
     reason: Mapped[str] = mapped_column(default="live")  # live replay test
+    replay_id: Mapped[UUID | None]
     state: Mapped[str] = mapped_column(default="pending")  # pending delivered failed cancelled
     attempt_count: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime] = mapped_column(default=now)  # a lease moves it forward
@@ -556,6 +565,31 @@ class Attempt(db.Model):
     request_headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     response_headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     response: Mapped[bytes | None]  # the first 2 KB
+
+
+class Replay(db.Model):
+    """Deliveries made anew of events told before: in small steps, so that live ones never wait behind them."""
+
+    __tablename__ = "replays"
+    __table_args__ = (
+        _to("webhook_endpoints", "endpoint_id", ondelete="CASCADE"),
+        Index("ix_replays_endpoint", "business_id", "endpoint_id", "id"),
+        Index("ix_replays_running", "id", postgresql_where=text("state = 'running'")),
+    )
+    business_id: Mapped[UUID] = _business()
+    id: Mapped[UUID] = _id()
+    endpoint_id: Mapped[UUID]
+    what: Mapped[str]  # chosen (deliveries by id), failed, events (all that the endpoint wants)
+    chosen: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list)  # sequences
+    since: Mapped[datetime | None]
+    until: Mapped[datetime]
+    after: Mapped[int] = mapped_column(BigInteger, default=0)  # the last sequence taken
+    total: Mapped[int] = mapped_column(default=0)
+    done: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(default="running")  # running done stopped
+    created_by: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
 
 
 class IdempotencyRecord(db.Model):

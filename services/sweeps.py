@@ -57,6 +57,10 @@ def _greet(which: Any) -> None:
         jobs.run_later("greet_account", business_id, account_id)
 
 
+def step_replays() -> None:
+    replays.step()
+
+
 def wake_conversations() -> None:
     conversations.wake_due()
 
@@ -114,6 +118,7 @@ def _days(setting: str) -> Callable[[], float]:
 # (every so many seconds, step)
 STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (1, due_callbacks),
+    (1, step_replays),
     (2, due_messages),
     (2, due_files),
     (10, due_erasures),

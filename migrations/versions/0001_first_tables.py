@@ -464,6 +464,7 @@ def upgrade() -> None:
         sa.Column("event_type", sa.Text(), nullable=False),
         sa.Column("order_key", sa.Uuid(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("replay_id", sa.Uuid(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False),
@@ -497,7 +498,21 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_index("ix_deliveries_event", "deliveries", ["business_id", "event_sequence"], unique=False)
+    op.create_index(
+        "ix_deliveries_failed",
+        "deliveries",
+        ["endpoint_id", "event_sequence"],
+        unique=False,
+        postgresql_where=sa.text("state = 'failed'"),
+    )
     op.create_index("ix_deliveries_log", "deliveries", ["business_id", "endpoint_id", "id"], unique=False)
+    op.create_index(
+        "ix_deliveries_order",
+        "deliveries",
+        ["endpoint_id", "order_key", "event_sequence"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
+    )
     op.create_table(
         "embed_sessions",
         sa.Column("business_id", sa.Uuid(), nullable=False),
@@ -566,6 +581,37 @@ def upgrade() -> None:
             ["business_id"], ["businesses.id"], name=op.f("fk_message_templates_business_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("business_id", "account_id", "name", "language", name=op.f("pk_message_templates")),
+    )
+    op.create_table(
+        "replays",
+        sa.Column("business_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("chosen", sa.ARRAY(sa.BigInteger()), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("after", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["business_id", "endpoint_id"],
+            ["webhook_endpoints.business_id", "webhook_endpoints.id"],
+            name=op.f("fk_replays_business_id_endpoint_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["business_id"], ["businesses.id"], name=op.f("fk_replays_business_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("business_id", "id", name=op.f("pk_replays")),
+    )
+    op.create_index("ix_replays_endpoint", "replays", ["business_id", "endpoint_id", "id"], unique=False)
+    op.create_index(
+        "ix_replays_running", "replays", ["id"], unique=False, postgresql_where=sa.text("state = 'running'")
     )
     op.create_table(
         "attempts",
@@ -772,13 +818,18 @@ def downgrade() -> None:
     op.drop_table("drafts")
     op.drop_index("ix_attempts_started", table_name="attempts")
     op.drop_table("attempts")
+    op.drop_index("ix_replays_running", table_name="replays", postgresql_where=sa.text("state = 'running'"))
+    op.drop_index("ix_replays_endpoint", table_name="replays")
+    op.drop_table("replays")
     op.drop_table("message_templates")
     op.drop_index("ix_identities_customer", table_name="identities")
     op.drop_table("identities")
     op.drop_index("ix_embed_sessions_token", table_name="embed_sessions")
     op.drop_index("ix_embed_sessions_expires", table_name="embed_sessions")
     op.drop_table("embed_sessions")
+    op.drop_index("ix_deliveries_order", table_name="deliveries", postgresql_where=sa.text("state = 'pending'"))
     op.drop_index("ix_deliveries_log", table_name="deliveries")
+    op.drop_index("ix_deliveries_failed", table_name="deliveries", postgresql_where=sa.text("state = 'failed'"))
     op.drop_index("ix_deliveries_event", table_name="deliveries")
     op.drop_index("ix_deliveries_due", table_name="deliveries", postgresql_where=sa.text("state = 'pending'"))
     op.drop_table("deliveries")

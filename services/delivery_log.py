@@ -1,0 +1,159 @@
+"""What an admin sees of webhooks: the log of deliveries and attempts, an endpoint's health, and its days as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import joinedload
+
+from errors import Invalid, NotFound
+from lib import cursors
+from models import Attempt, Business, Delivery, WebhookEndpoint, db, now, reading
+from services import payloads
+
+STATES = ("pending", "delivered", "failed")
+
+
+def page(
+    business: Business,
+    *,
+    endpoint_id: UUID | None = None,
+    state: str | None = None,
+    event: str | None = None,
+    event_id: UUID | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Delivery], str | None]:
+    """List deliveries, the newest first."""
+    query = select(Delivery).where(Delivery.business_id == business.id)
+    for column, value in ((Delivery.endpoint_id, endpoint_id), (Delivery.state, state), (Delivery.event_type, event)):
+        if value is not None:
+            query = query.where(column == value)
+    if event_id:
+        query = query.where(Delivery.event.has(id=event_id))
+    if since:
+        query = query.where(Delivery.created_at >= since)
+    if until:
+        query = query.where(Delivery.created_at <= until)
+    if cursor:
+        query = query.where(Delivery.id < _read(cursor))
+    rows = list(db.session.scalars(query.order_by(Delivery.id.desc()).limit(limit + 1)))
+    more = len(rows) > limit
+    return rows[:limit], cursors.write(rows[limit - 1].id) if more else None
+
+
+def get(business: Business, delivery_id: UUID) -> Delivery:
+    loads = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
+    delivery = db.session.get(Delivery, (business.id, delivery_id), options=loads)
+    if delivery is None:
+        raise NotFound("No delivery of this business has that id.", code="delivery_not_found")
+    return delivery
+
+
+def attempts(business: Business, delivery_id: UUID) -> Sequence[Attempt]:
+    query = select(Attempt).where(Attempt.business_id == business.id, Attempt.delivery_id == delivery_id)
+    return db.session.scalars(query.order_by(Attempt.number, Attempt.part)).all()
+
+
+def health(business: Business, endpoint_ids: Sequence[UUID], hours: int = 24) -> dict[UUID, Any]:
+    """Give each endpoint's figures of the last hours: delivered, failed, waiting, retried, p50 and p95 in ms, lag."""
+    query = text("""
+        SELECT e.id, f.*, w.waiting, w.lag FROM unnest(CAST(:ids AS uuid[])) AS e (id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
+                   count(*) FILTER (WHERE d.state = 'failed') AS failed,
+                   count(*) FILTER (WHERE d.state = 'delivered' AND d.attempt_count > 1) AS retried,
+                   percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50,
+                   percentile_cont(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95,
+                   max(d.finished_at) AS last_at
+            FROM deliveries d LEFT JOIN attempts a ON a.business_id = d.business_id AND a.delivery_id = d.id
+                AND a.number = d.attempt_count AND a.part = 1
+            WHERE d.business_id = :business_id AND d.endpoint_id = e.id AND d.id >= :first) AS f
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(d.created_at)), 0) AS lag
+            FROM deliveries d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS w""")
+    params = {"business_id": business.id, "ids": list(endpoint_ids), "first": _first_id(now() - timedelta(hours=hours))}
+    with reading() as connection:
+        return {row.id: row for row in connection.execute(query, params)}
+
+
+def bars(business: Business, endpoint: WebhookEndpoint, *, since: datetime, buckets: int) -> list[Any]:
+    """Count deliveries by time, from `since` to now: `at`, `delivered` at once, `retried`, `failed`."""
+    width = (now() - since) / buckets
+    query = text("""
+        SELECT width_bucket(extract(epoch FROM created_at - :since), 0, :span, :buckets) AS bucket,
+               count(*) FILTER (WHERE state = 'delivered' AND attempt_count <= 1) AS delivered,
+               count(*) FILTER (WHERE state = 'delivered' AND attempt_count > 1) AS retried,
+               count(*) FILTER (WHERE state = 'failed') AS failed
+        FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id >= :first
+        GROUP BY 1""")
+    params = {
+        "business_id": business.id,
+        "endpoint_id": endpoint.id,
+        "since": since,
+        "span": (width * buckets).total_seconds(),
+        "buckets": buckets,
+        "first": _first_id(since),
+    }
+    with reading() as connection:
+        found = {row.bucket: row for row in connection.execute(query, params)}
+    return [
+        {
+            "at": since + width * place,
+            "delivered": getattr(found.get(place + 1), "delivered", 0),
+            "retried": getattr(found.get(place + 1), "retried", 0),
+            "failed": getattr(found.get(place + 1), "failed", 0),
+        }
+        for place in range(buckets)
+    ]
+
+
+def shows(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": str(delivery.id),
+        "webhook_id": str(delivery.endpoint_id),
+        "event": delivery.event_type,
+        "event_sequence": delivery.event_sequence,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "attempts": delivery.attempt_count,
+        "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+        "next_attempt_at": payloads.time(delivery.next_attempt_at) if delivery.state == "pending" else None,
+        "created_at": payloads.time(delivery.created_at),
+        "finished_at": payloads.time(delivery.finished_at),
+    }
+
+
+def shows_attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "part": attempt.part,
+        "started_at": payloads.time(attempt.started_at),
+        "duration_ms": attempt.duration_ms,
+        "status": attempt.status,
+        "error_kind": attempt.error_kind,
+        "error": attempt.error,
+        "address": attempt.address,
+        "request_headers": attempt.request_headers,
+        "response_headers": attempt.response_headers,
+        "response": (attempt.response or b"").decode(errors="replace"),
+    }
+
+
+def _first_id(at: datetime) -> UUID:
+    """Give the lowest UUIDv7 of a time, so that the log's own index finds it."""
+    return UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62))
+
+
+def _read(cursor: str) -> UUID:
+    try:
+        return cursors.read(cursor, UUID)[0]  # type: ignore[no-any-return]
+    except ValueError as exc:
+        raise Invalid(f"cursor: {exc}", code="invalid_field", field="cursor") from None
