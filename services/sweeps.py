@@ -15,7 +15,7 @@ from sqlalchemy import delete, select, text
 
 import jobs
 from models import Attachment, Callback, ChannelAccount, Message, ParkedReceipt, ProviderId, db, now
-from services import conversations, embeds, receipts
+from services import conversations, embeds, receipts, replays
 
 BATCH = 500
 GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up under way

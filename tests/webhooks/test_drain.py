@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import time
 from datetime import timedelta
 
@@ -90,7 +91,7 @@ def test_four_attempts_at_0_2_6_and_14_seconds_and_then_it_failed(
         (502, "server_error"),
     ]
     starts = [item.started_at for item in tries]
-    for gap, planned in zip(zip(starts, starts[1:], strict=False), (2, 4, 8), strict=True):
+    for gap, planned in zip(itertools.pairwise(starts), (2, 4, 8), strict=True):
         assert planned <= (gap[1] - gap[0]).total_seconds() <= planned * 1.1 + 1
     requests = receiver.on("/hook")
     assert len({item.headers["x-webhook-id"] for item in requests}) == 1
