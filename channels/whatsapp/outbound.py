@@ -38,17 +38,18 @@ def calls(message: Outgoing, upload: Upload) -> list[Callable[[], Body]]:
     """List what makes the body of each call, always in the same order. Files are uploaded when theirs is made.
 
     Each file is a message of its own. The text is the caption of the first one that can have a caption, else it goes
-    first, alone.
+    first, alone. WhatsApp takes no empty file: one is left out, so that the text goes all the same.
     """
     if message.template:
         return [partial(_template, message.template, message.files, upload)]
-    captioned = next((file for file in message.files if media_type(file.mime) in _CAPTIONED), None)
+    files = [file for file in message.files if file.size]
+    captioned = next((file for file in files if media_type(file.mime) in _CAPTIONED), None)
     if len(message.text) > CAPTION:
         captioned = None
     made: list[Callable[[], Body]] = []
     if message.text and captioned is None:
         made.append(partial(_text, message.text))
-    for file in message.files:
+    for file in files:
         made.append(partial(_media, file, message.text if file is captioned else "", upload))
     if not made:
         raise ChannelError("There is nothing in this message.", code="empty")
