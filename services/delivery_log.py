@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import select, text
 from sqlalchemy.orm import joinedload
 
@@ -129,6 +130,11 @@ def shows(delivery: Delivery) -> dict[str, Any]:
         "created_at": payloads.time(delivery.created_at),
         "finished_at": payloads.time(delivery.finished_at),
     }
+
+
+def body(delivery: Delivery) -> dict[str, Any] | None:
+    """Give what was sent; None once its customer was erased."""
+    return orjson.loads(delivery.event.body) if delivery.event.body else None
 
 
 def shows_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -33,8 +33,12 @@ def start(
     since: datetime | None = None,
     until: datetime | None = None,
     by: str = "",
+    dry_run: bool = False,
 ) -> Replay:
-    """Begin a replay: of chosen deliveries, of what failed, or of every event that the endpoint wants in a time."""
+    """Begin a replay: of chosen deliveries, of what failed, or of every event that the endpoint wants in a time.
+
+    A dry run begins nothing: its `total` says how many deliveries that would be.
+    """
     if endpoint.state == "disabled":
         raise Invalid("This webhook is disabled. Enable it first.", code="webhook_disabled")
     what = "chosen" if delivery_ids is not None else "failed" if failed else "events"
@@ -48,11 +52,14 @@ def start(
         until=until or now(),
         after=0,
         done=0,
+        state="done" if dry_run else "running",
         created_by=by,
+        created_at=now(),
     )
     replay.total = count(replay)
-    db.session.add(replay)
-    db.session.flush()
+    if not dry_run:
+        db.session.add(replay)
+        db.session.flush()
     return replay
 
 

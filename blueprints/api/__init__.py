@@ -25,6 +25,7 @@ from blueprints.api import (
     routing,
     sso,
     users,
+    webhook_log,
     webhooks,
 )
 from models import now
@@ -44,6 +45,7 @@ RESOURCES = (
     users,
     canned_replies,
     keys,
+    webhook_log,
 )
 PREFIX = "/functions/v1"
 EXPOSED = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Idempotent-Replay"
