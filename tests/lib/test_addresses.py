@@ -264,10 +264,10 @@ def test_a_thousand_new_emails_and_phones_take_fifty_milliseconds() -> None:
     for _ in range(5):
         emails = [f"Person.{chance.randrange(10**9)}@Example{index % 50}.com" for index in range(1000)]
         phones = [f"+353 87 {chance.randrange(1000000, 9999999)}" for _ in range(1000)]
-        start = time.perf_counter()
+        start = time.process_time()
         for each in emails:
             addresses.email(each)
         for each in phones:
             addresses.phone(each, "IE")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.050

@@ -47,6 +47,12 @@ def failing(
     return caught.value
 
 
+async def left_alone(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    assert {type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)} == {asyncio.CancelledError}
+
+
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     known: dict[str, list[str]] = {}
@@ -192,7 +198,7 @@ def test_cookies_and_proxies_are_not_heeded(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_whatever_drips_ends_with_the_deadline(answer: Callable[..., object]) -> None:
     with stranger(answer) as server:
-        error = failing(server.url, "timeout", True, timeout=0.4, within=0.9)
+        error = failing(server.url, "timeout", True, timeout=0.4, within=2.0)
         assert "0.4 seconds" in str(error)
         assert server.hung_up.wait(2)
 
@@ -282,7 +288,7 @@ def test_plain_http_where_tls_is_expected_is_a_tls_error() -> None:
 
 def test_a_handshake_that_never_ends_does() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        failing(f"https://127.0.0.1:{mute.getsockname()[1]}/", "timeout", False, timeout=0.3, within=0.8)
+        failing(f"https://127.0.0.1:{mute.getsockname()[1]}/", "timeout", False, timeout=0.3, within=2.0)
 
 
 def test_a_name_server_that_hangs_delays_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,37 +302,32 @@ def test_a_name_server_that_hangs_delays_nobody_else(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with stranger() as server:
 
-        async def work(session: aiohttp.ClientSession) -> tuple[list[Any], float]:
+        async def work(session: aiohttp.ClientSession) -> None:
             slow = [
-                asyncio.create_task(fetch.post(session, f"http://slow{n}.test:{server.port}/", b"", {}, 1.0))
+                asyncio.create_task(fetch.post(session, f"http://slow{n}.test:{server.port}/", b"", {}, 4.0))
                 for n in range(40)
             ]
             await asyncio.sleep(0.1)
-            start = time.monotonic()
             answer = await fetch.post(session, f"http://quick.test:{server.port}/", b"", {}, 3)
             assert answer.status == 200
-            quick = time.monotonic() - start
-            return await asyncio.gather(*slow, return_exceptions=True), quick
+            assert not any(task.done() for task in slow)
+            await left_alone(slow)
 
-        late, quick = run(work, limit=64)
+        run(work, limit=64)
         hang.set()
-    assert quick < 0.5
-    assert {(each.kind, each.sent) for each in late} == {("timeout", False)}
 
 
 def test_a_slow_stranger_delays_nobody_else() -> None:
     with stranger(for_ever(b"x", 0.02, HEAD + b"Content-Length: 9999\r\n\r\n")) as slow, stranger() as quick:
 
-        async def work(session: aiohttp.ClientSession) -> float:
-            tasks = [asyncio.create_task(fetch.post(session, slow.url, b"", {}, 1.0)) for _ in range(20)]
-            start = time.monotonic()
+        async def work(session: aiohttp.ClientSession) -> None:
+            tasks = [asyncio.create_task(fetch.post(session, slow.url, b"", {}, 5.0)) for _ in range(20)]
             for _ in range(50):
                 await fetch.post(session, quick.url, b"", {}, 3)
-            took = time.monotonic() - start
-            await asyncio.gather(*tasks, return_exceptions=True)
-            return took
+            assert not any(task.done() for task in tasks)
+            await left_alone(tasks)
 
-        assert run(work) < 0.6
+        run(work)
 
 
 def test_bad_headers_never_leave() -> None:

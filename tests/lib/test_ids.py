@@ -57,20 +57,18 @@ def test_the_random_part_differs_within_one_millisecond() -> None:
 
 
 def test_an_id_costs_microseconds() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10_000):
         ids.uuid7()
-    assert time.perf_counter() - start < 0.25
-
-
-@pytest.mark.parametrize(
-    "text", [str(uuid.uuid4()), str(uuid.uuid4()).upper(), str(ids.uuid7()), "0" * 8 + "-0000" * 3 + "-" + "0" * 12]
-)
-def test_uuids_are_known(text: str) -> None:
-    assert ids.is_uuid(text)
+    assert time.process_time() - start < 0.25
 
 
 SOME = "018f2d5c-7b3a-7c11-8a4e-0123456789ab"
+
+
+@pytest.mark.parametrize("text", [SOME, SOME.upper(), str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1))])
+def test_uuids_are_known(text: str) -> None:
+    assert ids.is_uuid(text)
 
 
 @pytest.mark.parametrize(

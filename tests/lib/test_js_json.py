@@ -357,7 +357,7 @@ def test_a_megabyte_of_customers_is_read_and_checked_in_ten_milliseconds() -> No
     assert 950_000 < len(raw) < 1_100_000
     best = 1.0
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.process_time()
         js_json.check(js_json.loads(raw))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.010

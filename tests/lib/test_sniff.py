@@ -20,9 +20,9 @@ def zipped(*names: str, first: tuple[str, str] | None = None) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         if first:
-            archive.writestr(*first)
+            archive.writestr(zipfile.ZipInfo(first[0]), first[1])
         for name in names:
-            archive.writestr(name, "<?xml version='1.0'?><a/>")
+            archive.writestr(zipfile.ZipInfo(name), "<?xml version='1.0'?><a/>")
     return file.getvalue()
 
 
@@ -187,9 +187,9 @@ def test_a_ten_megabyte_polyglot_is_judged_quickly() -> None:
         b"PK" * 5_000_000,
     ]
     for body in hostile:
-        start = time.perf_counter()
+        start = time.process_time()
         assert sniff.mime_of(JPEG + body, "a.jpg") == (sniff.UNKNOWN if b"PKPK" not in body else "image/jpeg")
-        assert time.perf_counter() - start < 0.6
+        assert time.process_time() - start < 0.6
 
 
 def test_noise_stays_the_image_it_claims_to_be() -> None:
@@ -319,9 +319,9 @@ def test_a_safe_name_is_short_whole_and_safe_already(name: str) -> None:
 
 
 def test_a_huge_name_costs_nothing() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     sniff.safe_filename("x" * 5_000_000 + ".pdf")
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
 
 
 @given(st.text(max_size=80), st.booleans())
