@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import random
+import shutil
+import subprocess
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
@@ -270,3 +275,62 @@ def test_headers_that_would_bend_the_request_are_refused(headers: dict[str, str]
 def test_honest_headers_pass() -> None:
     headers = {"X-Webhook-Signature": "ab" * 32, "Authorization": "Bearer x y", "X-Name": "é", "X-Empty": ""}
     assert checked_headers(headers) == headers
+
+
+PIECES = [
+    "http://",
+    "https://",
+    "a.b",
+    "127.0.0.1",
+    "①",
+    "x.example",
+    ":80",
+    "@",
+    "[::1]",
+    "[2606:4700::1]",
+    "/",
+    "?",
+    "#",
+]
+PIECES += [
+    "%2f",
+    "0x7f",
+    "。",
+    ".",
+    "ü",
+    "-",
+    "8.8.8.8",
+    "\\",
+    ":",
+    "1",
+    "_",
+    "\t",
+    "&",
+    "；",
+    "ß",
+    "\u00ad",
+    "\u200d",
+    "K",
+]
+NODE = """
+const accepted = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const other = ([url, host, port]) => {
+  const seen = new URL(url), name = seen.hostname.replace(/^\\[|\\]$/g, '').replace(/\\.$/, '');
+  return name !== host || Number(seen.port || (seen.protocol === 'https:' ? 443 : 80)) !== port;
+};
+console.log(JSON.stringify({seen: accepted.length, other: accepted.filter(other).slice(0, 5)}));
+"""
+
+
+def test_every_accepted_url_means_the_same_host_to_browsers() -> None:
+    chance, accepted = random.Random(11), []
+    for _ in range(20_000):
+        url = "http://" + "".join(chance.choice(PIECES) for _ in range(chance.randrange(6)))
+        with contextlib.suppress(Refused):
+            target = check_url(url, ANY)
+            accepted.append((url, target.host, target.port))
+    node = shutil.which("node")
+    assert node
+    done = subprocess.run([node, "-e", NODE], input=json.dumps(accepted).encode(), capture_output=True, check=True)
+    assert json.loads(done.stdout) == {"seen": len(accepted), "other": []}
+    assert len(accepted) > 1000
