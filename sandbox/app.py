@@ -74,11 +74,6 @@ def _record(response: Response) -> Response:
     provider_call = request.blueprint not in ("control", "phone", None) or response.status_code == 404
     if not provider_call and not (request.blueprint == "control" and request.method != "GET"):
         return response
-    if request.mimetype == "multipart/form-data":
-        files = ", ".join(f"{name}: {file.filename} ({file.mimetype})" for name, file in request.files.items())
-        asked: str | bytes = f"multipart {dict(request.form)} {files}"
-    else:
-        asked = request.get_data()
     plain = response.is_sequence and not response.direct_passthrough
     dropped = g.note.startswith(("drop", "timeout")) or "dropped" in g
     world().log.record(
@@ -87,7 +82,7 @@ def _record(response: Response) -> Response:
         g.account,
         request.method,
         request.full_path.rstrip("?"),
-        request=asked,
+        request=_asked(),
         status=None if dropped else response.status_code,
         note=g.note,
         answer="" if dropped else response.get_data() if plain else f"({response.content_length or 'some'} bytes)",
@@ -96,8 +91,19 @@ def _record(response: Response) -> Response:
     return response
 
 
+def _asked() -> str | bytes:
+    """Give the body of a request, for the log: a form's fields and the names of its files."""
+    try:
+        if request.mimetype != "multipart/form-data":
+            return request.get_data()
+        files = ", ".join(f"{name}: {file.filename} ({file.mimetype})" for name, file in request.files.items())
+        return f"multipart {dict(request.form)} {files}"
+    except HTTPException as exc:  # too large, or the caller hung up
+        return f"({exc.name})"
+
+
 def _refused(error: Refused) -> tuple[Response | str, int]:
-    if request.blueprint == "phone" and request.accept_mimetypes.best == "text/html":
+    if request.blueprint == "phone" and "text/html" in request.headers.get("Accept", ""):
         return render_template("sorry.html", error=error), error.status
     return jsonify(error={"code": error.code, "message": error.message}), error.status
 
@@ -105,6 +111,7 @@ def _refused(error: Refused) -> tuple[Response | str, int]:
 def _dropped(_: Dropped) -> Response:
     """Cut the connection: what is written after this goes nowhere."""
     g.dropped = True
+    _asked()
     connection: socket.socket | None = request.environ.get("sandbox.socket")
     if connection:
         connection.shutdown(socket.SHUT_RDWR)

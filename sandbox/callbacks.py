@@ -24,7 +24,7 @@ TIMEOUT = 15.0
 IN_FLIGHT = 64
 STEPS = (0.2, 1, 2, 5, 10, 30, 60, 300, 900, 3600)  # seconds; the last one repeats until the provider gives up
 GIVES_UP = {"whatsapp": 7 * 86400, "facebook": 3600, "instagram": 36 * 3600, "sms": 0}
-KEPT = 2000
+KEPT = 1000
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from flask import Blueprint, Response, jsonify, request
 from sandbox.errors import Refused
 from sandbox.faults import KINDS
 from sandbox.store import TABLES
-from sandbox.whatsapp import messages as whatsapp_messages
 from sandbox.world import Upload, world
 
 blueprint = Blueprint("control", __name__, url_prefix="/control")
@@ -88,7 +87,7 @@ def reset() -> Response:
     kept = ("things", "accounts") if _body().get("keep_accounts") is True else ()
     here.store.wipe(table for table in TABLES if table not in kept)
     here.clock.move(offset=0.0)
-    whatsapp_messages.forget_rates()
+    here.rates.clear()
     return jsonify(ok=True)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sandbox.clock import Clock
 from sandbox.store import Row, Store
 
-KEPT = 2000
+KEPT = 1000
 BODY = 16_384
 
 

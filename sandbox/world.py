@@ -1,6 +1,6 @@
 """What every room is handed: the memory, the clock, the post office, and the other rooms.
 
-`World` is made once by `app.create_app`. A room is one provider: what its control verbs do, what nodes its API has,
+`World` is made once, by `build`. A room is one provider: what its control verbs do, what nodes its API has,
 and how its chats look on a customer's phone.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, cast
 
 from flask import current_app
@@ -18,6 +19,7 @@ from sandbox.errors import Refused
 from sandbox.faults import Faults
 from sandbox.live import Live
 from sandbox.log import Log
+from sandbox.rates import Rates
 from sandbox.store import Row, Store
 
 
@@ -74,6 +76,7 @@ class World:
     live: Live
     faults: Faults
     log: Log
+    rates: Rates
     sender: Sender
     base_url: str
     pace: float  # seconds between the statuses of a message
@@ -97,6 +100,24 @@ class World:
             ids = ", ".join(row["id"] for row in rows) or "none is declared yet"
             raise Refused(f"account: say which one ({ids})", code="which_account")
         return rows[0]
+
+
+def build(*, folder: Path | None, clock_offset: float, pace: float, base_url: str) -> World:
+    """Make a world; without a folder it ends with the process."""
+    store = Store(folder)
+    clock = Clock(store, clock_offset)
+    live, log = Live(), Log(store, clock)
+    return World(
+        store=store,
+        clock=clock,
+        live=live,
+        faults=Faults(store),
+        log=log,
+        rates=Rates(clock),
+        sender=Sender(store, clock, log, live),
+        base_url=base_url.rstrip("/"),
+        pace=pace,
+    )
 
 
 def world() -> World:

@@ -47,6 +47,7 @@ async function refresh() {
       if (fresh) takeOver(part, fresh);
     }
     if (stuck) toEnd();
+    if ($("#typing")) setTimeout(refresh, 5000); // nobody says when typing ends
   } finally {
     refreshing = false;
     if (again) {

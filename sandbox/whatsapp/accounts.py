@@ -14,17 +14,16 @@ from sandbox.world import Upload, World
 PROVIDER = "whatsapp"
 OBJECT = "whatsapp_business_account"
 _REQUIRED = ("phone_number_id", "business_account_id", "display_phone_number", "access_token", "app_secret")
+_OPTIONAL = ("app_id", "callback_url", "override_callback_url", "verify_token", "verified_name", "business_name",
+             "quality_rating")  # fmt: skip
 _SWITCHES = {"subscribed": True, "auto_read": False, "bsuids": True, "pair_limit": True, "require_app_secret": False}
 
 
 def declare(world: World, body: dict[str, Any], _: Upload | None = None) -> dict[str, Any]:
     """Make or change a number: handshake first, then its app, its WABA with templates, and the number itself."""
-    for name in _REQUIRED:
-        if not isinstance(body.get(name), str) or not body[name].strip():
-            raise Refused(f"{name}: give a text", code="missing")
-    if not digits(body["display_phone_number"]):
-        raise Refused("display_phone_number: give a phone number")
-    override = body.get("override_callback_url") or ""
+    _check(body)
+    new = templates.complete(body["templates"]) if "templates" in body else None
+    override = body.get("override_callback_url", "")
     shake_hands = body.get("handshake", True) is True
     if override and shake_hands:
         apps.handshake(world, override, body.get("verify_token", ""))
@@ -33,32 +32,45 @@ def declare(world: World, body: dict[str, Any], _: Upload | None = None) -> dict
         app_id=body.get("app_id", ""),
         secret=body["app_secret"],
         object_=OBJECT,
-        url=body.get("callback_url") or "",
+        url=body.get("callback_url", ""),
         verify_token=body.get("verify_token", ""),
         shake_hands=shake_hands,
         needs_url=not override,
     )
     waba = world.store.thing("waba", body["business_account_id"]) or {
-        "id": body["business_account_id"],
-        "templates": [],
+        "templates": templates.complete(templates.DEFAULTS)
     }
-    if "templates" in body or not waba["templates"]:
-        waba["templates"] = templates.complete(body.get("templates", templates.DEFAULTS))
-    waba["name"] = body.get("business_name") or waba.get("name") or body.get("verified_name") or "Sandbox business"
-    world.store.keep("waba", waba["id"], waba)
+    name = body.get("business_name") or waba.get("name") or body.get("verified_name") or "Sandbox business"
+    waba |= {"id": body["business_account_id"], "name": name}
+    world.store.keep("waba", waba["id"], waba if new is None else {**waba, "templates": new})
     data = {
         "app": app,
         "waba": waba["id"],
         "access_token": body["access_token"],
         "override": override,
         "display_phone_number": body["display_phone_number"],
-        "verified_name": body.get("verified_name", waba["name"]),
+        "verified_name": body.get("verified_name") or name,
         "quality_rating": body.get("quality_rating", "GREEN"),
         "messages_per_second": body.get("messages_per_second", 80),
-        **{name: body.get(name, default) is True for name, default in _SWITCHES.items()},
+        **{switch: body.get(switch, default) is True for switch, default in _SWITCHES.items()},
     }
     world.store.put("accounts", provider=PROVIDER, id=body["phone_number_id"], data=data)
     return {"account": shown(world, world.account(PROVIDER, body["phone_number_id"]))}
+
+
+def _check(body: dict[str, Any]) -> None:
+    """Refuse a declaration of which something is missing or of the wrong kind."""
+    for name in _REQUIRED:
+        if not isinstance(body.get(name), str) or not body[name].strip():
+            raise Refused(f"{name}: give a text", code="missing")
+    for name in _OPTIONAL:
+        if not isinstance(body.get(name, ""), str):
+            raise Refused(f"{name}: give a text")
+    rate = body.get("messages_per_second", 80)
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or rate <= 0:
+        raise Refused("messages_per_second: give a number over 0")
+    if not digits(body["display_phone_number"]):
+        raise Refused("display_phone_number: give a phone number")
 
 
 def shown(world: World, account: Row) -> dict[str, Any]:

@@ -17,8 +17,9 @@ def view_of_item(item: dict[str, Any], file: Row | None) -> dict[str, Any]:
     kind = item["type"]
     content = item.get(kind)
     view: dict[str, Any] = {}
-    if quoted := item.get("context", {}).get("id"):
-        view["quoted"] = quoted
+    context = item.get("context")
+    if isinstance(context, dict) and context.get("id"):
+        view["quoted"] = str(context["id"])
     if file:
         view["media"] = {"type": kind, "file": file["id"], "filename": file["name"]}
     if kind == "contacts":

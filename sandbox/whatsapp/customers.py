@@ -160,7 +160,10 @@ def _item(world: World, account: Row, person: Row, body: dict[str, Any], file: R
     item |= _content(world, kind, body, file)
     if isinstance(body.get("referral"), dict):
         item["referral"] = body["referral"]
-    return item | (body["raw"] if isinstance(body.get("raw"), dict) else {})
+    item |= body["raw"] if isinstance(body.get("raw"), dict) else {}
+    if not isinstance(item["id"], str) or not isinstance(item["type"], str):
+        raise Refused("raw: id and type must be texts")
+    return item
 
 
 def _time(body: dict[str, Any]) -> float:

@@ -34,10 +34,7 @@ def _header(header: dict[str, Any], kind: str) -> dict[str, Any]:
     shapes.only(header, ("type", what), at)
     if what == "text":
         return {"header": shapes.text(header, "text", at, high=60)}
-    media = shapes.table(header, what, at)
-    if ("id" in media) == ("link" in media):
-        raise GraphError(131009, f"Param {at}['{what}'] needs either 'id' or 'link'.")
-    return {"header_media": {"type": what, **media}}
+    return {"header_media": shapes.media(shapes.table(header, what, at), what, f"{at}['{what}']")}
 
 
 def _buttons(action: dict[str, Any]) -> dict[str, Any]:

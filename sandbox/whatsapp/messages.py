@@ -16,7 +16,6 @@ from sandbox.whatsapp.accounts import PROVIDER
 from sandbox.world import World
 
 PAIR_BURST, PAIR_SECONDS = 45, 6.0
-_buckets: dict[tuple[str, ...], tuple[float, float]] = {}  # who → (tokens left, when)
 
 
 def post(world: World, account: Row) -> dict[str, Any]:
@@ -87,23 +86,12 @@ def _recipient(world: World, account: Row, body: dict[str, Any]) -> Row:
 
 def _spend(world: World, account: Row, person: Row) -> None:
     """Take a token of the number's rate and one of the pair's; refuse when there is none."""
-    now, rate = world.clock.now(), float(account["data"]["messages_per_second"])
-    if not _take((account["id"],), now, rate, rate):
+    rate = float(account["data"]["messages_per_second"])
+    if not world.rates.take(PROVIDER, account["id"], size=rate, per_second=rate):
         raise GraphError(130429)
-    if account["data"]["pair_limit"] and not _take((account["id"], person["id"]), now, PAIR_BURST, 1 / PAIR_SECONDS):
+    pair = (PROVIDER, account["id"], person["id"])
+    if account["data"]["pair_limit"] and not world.rates.take(*pair, size=PAIR_BURST, per_second=1 / PAIR_SECONDS):
         raise GraphError(131056)
-
-
-def _take(who: tuple[str, ...], now: float, size: float, rate: float) -> bool:
-    tokens, since = _buckets.get(who, (size, now))
-    tokens = min(size, tokens + max(0.0, now - since) * rate)
-    _buckets[who] = (tokens - 1 if tokens >= 1 else tokens, now)
-    return tokens >= 1
-
-
-def forget_rates() -> None:
-    """Start with full buckets."""
-    _buckets.clear()
 
 
 def _fate(

@@ -60,7 +60,7 @@ def _media(kind: str, *extra: str) -> Callable[[dict[str, Any]], View]:
         shapes.only(content, ("id", "link", *extra), kind)
         if "voice" in extra:
             shapes.flag(content, "voice", kind)
-        view: View = {"media": media(content, kind)}
+        view: View = {"media": shapes.media(content, kind)}
         if content.get("caption"):
             view["text"] = shapes.text(content, "caption", kind, high=1024)
         if content.get("filename"):
@@ -68,16 +68,6 @@ def _media(kind: str, *extra: str) -> Callable[[dict[str, Any]], View]:
         return view
 
     return rule
-
-
-def media(content: dict[str, Any], at: str) -> dict[str, Any]:
-    """Give the one of `id` and `link` that a media object must have."""
-    if ("id" in content) == ("link" in content):
-        problem = "only one of them is allowed" if "id" in content else "one of them is required"
-        raise GraphError(131009 if "id" in content else 131008, f"Param {at}: 'id' or 'link', {problem}.")
-    if "link" in content:
-        return {"type": at, "link": shapes.link(shapes.text(content, "link", at), f"{at}['link']")}
-    return {"type": at, "id": shapes.text(content, "id", at)}
 
 
 def _location(content: dict[str, Any]) -> View:

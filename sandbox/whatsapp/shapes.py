@@ -89,3 +89,14 @@ def link(value: str, name: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise GraphError(100, f"Param {name} is not a valid URI.")
     return value
+
+
+def media(content: dict[str, Any], kind: str, at: str = "") -> dict[str, Any]:
+    """Give the one of `id` and `link` that a media object must have."""
+    at = at or kind
+    if ("id" in content) == ("link" in content):
+        problem = "only one of them is allowed" if "id" in content else "one of them is required"
+        raise GraphError(131009 if "id" in content else 131008, f"Param {at}: 'id' or 'link', {problem}.")
+    if "link" in content:
+        return {"type": kind, "link": link(text(content, "link", at), f"{at}['link']")}
+    return {"type": kind, "id": text(content, "id", at)}

@@ -7,6 +7,8 @@ the phone page and by the control verbs.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
@@ -22,7 +24,7 @@ RANK = {"accepted": 0, "sent": 1, "delivered": 2, "read": 3, "played": 4, "faile
 
 def start(world: World, id_: str) -> None:
     """Let a message take its course."""
-    Thread(target=_course, args=(world, id_), daemon=True).start()
+    _aside(_course, world, id_)
 
 
 def resume(world: World) -> None:
@@ -30,6 +32,16 @@ def resume(world: World) -> None:
     for status in ("accepted", "sent"):
         for row in world.store.all("messages", provider=PROVIDER, direction="from_business", status=status):
             start(world, row["id"])
+
+
+def _aside(step: Callable[[World, str], None], world: World, id_: str) -> None:
+    """Do a step of a message's course beside the request; a message that is reset meanwhile has none."""
+
+    def run() -> None:
+        with suppress(Refused, KeyError):
+            step(world, id_)
+
+    Thread(target=run, daemon=True).start()
 
 
 def _course(world: World, id_: str) -> None:
@@ -64,7 +76,7 @@ def switched_on(world: World, account: str, person: str) -> None:
     """The phone is on again: what waited arrives."""
     for row in _of(world, account, person, "sent"):
         if row["kind"] != "reaction":
-            Thread(target=_arrive, args=(world, row["id"]), daemon=True).start()
+            _aside(_arrive, world, row["id"])
 
 
 def seen(world: World, account: str, person: str) -> None:

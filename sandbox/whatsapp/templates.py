@@ -71,8 +71,13 @@ def complete(given: object) -> list[dict[str, Any]]:
         raise Refused("templates: give a list of objects")
     out = []
     for index, one in enumerate(given):
-        if not one.get("name") or not one.get("language") or not isinstance(one.get("components"), list):
-            raise Refused(f"templates[{index}]: name, language and components are needed")
+        words = [one.get(name) for name in ("name", "language", "category", "status", "parameter_format")]
+        if not all(words[:2]) or not all(word is None or isinstance(word, str) for word in words):
+            raise Refused(f"templates[{index}]: name and language are needed; they, category and status are texts")
+        if not isinstance(one.get("components"), list):
+            raise Refused(f"templates[{index}].components: give a list of objects")
+        for part in one["components"]:
+            _check_component(part, f"templates[{index}].components")
         out.append(
             {
                 "id": _id(one["name"], one["language"]),
@@ -85,6 +90,21 @@ def complete(given: object) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _check_component(part: object, at: str) -> None:
+    """Refuse a component that a send could not be checked against."""
+    kind = str(part.get("type", "")).upper() if isinstance(part, dict) else ""
+    if kind not in ("HEADER", "BODY", "FOOTER", "BUTTONS") or not isinstance(part, dict):
+        raise Refused(f"{at}: each is an object with a type of HEADER, BODY, FOOTER or BUTTONS")
+    plain = kind == "HEADER" and str(part.get("format", "TEXT")).upper() != "TEXT"
+    if kind != "BUTTONS" and not plain and not isinstance(part.get("text"), str):
+        raise Refused(f"{at}: a {kind} needs its text")
+    buttons = part.get("buttons") if kind == "BUTTONS" else []
+    if not isinstance(buttons, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("type"), str) and one.get("text") for one in buttons
+    ):
+        raise Refused(f"{at}: BUTTONS needs buttons, each with a type and a text")
 
 
 def _id(name: str, language: str) -> str:
@@ -156,7 +176,9 @@ def _header(part: dict[str, Any], parameters: list[dict[str, Any]], named: bool)
     wanted, given = _MEDIA.get(kind, "location"), parameters[0]
     if given.get("type") != wanted or not isinstance(given.get(wanted), dict):
         raise GraphError(132012, f"header: Format mismatch, expected {kind}, received {str(given.get('type')).upper()}")
-    return {"header_media": {"type": wanted, **given[wanted]}}
+    if wanted == "location":
+        return {"location": given[wanted]}
+    return {"header_media": shapes.media(given[wanted], wanted, "header")}
 
 
 def _fill(where: str, text: str, parameters: list[dict[str, Any]], named: bool) -> str:

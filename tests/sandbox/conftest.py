@@ -7,9 +7,11 @@ import hmac
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,18 +97,29 @@ class Box:
         environ.pop("SANDBOX_DATA", None)
         if self.folder:
             environ["SANDBOX_DATA"] = str(self.folder)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox"], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
-        )
-        line = self.process.stderr.readline()  # type: ignore[union-attr]
-        assert "http://" in line, line + (self.process.stderr.read() if self.process.stderr else "")
-        self.url = "http://" + line.rsplit("http://", 1)[1].strip()
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        command = [sys.executable, "-m", "sandbox"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=self.said)
+        until = time.monotonic() + 30
+        while not (started := re.search(r"on (http://\S+)", self.words())):
+            assert self.process.poll() is None, self.words()
+            assert time.monotonic() < until, self.words()
+            time.sleep(0.01)
+        self.url = started[1]
+
+    def words(self) -> str:
+        """Give what it wrote on stderr."""
+        self.said.seek(0)
+        return self.said.read()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop it, and insist that it had nothing to complain about."""
         self.process.send_signal(number)
         self.process.wait(5)
-        self.process.stderr.close()  # type: ignore[union-attr]
+        words = self.words()
+        self.said.close()
         self.http.clear()
+        assert "Traceback" not in words, words
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
         """Make a request; give (status, JSON or bytes)."""
