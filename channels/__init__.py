@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from channels.contract import Channel
 from channels.endpoints import configure
+from channels.facebook import Messenger
+from channels.instagram import Instagram
 from channels.whatsapp import WhatsApp
 from errors import NotFound
 
-_ALL: tuple[Channel, ...] = (WhatsApp(),)
+_ALL: tuple[Channel, ...] = (WhatsApp(), Messenger(), Instagram())
 
 KINDS = tuple(channel.kind for channel in _ALL)
 _BY_KIND: dict[str, Channel] = {channel.kind: channel for channel in _ALL}

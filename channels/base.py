@@ -102,6 +102,7 @@ class File:
     mime: str
     size: int
     read: Callable[[], bytes]
+    url: str = ""  # opens without credentials for a while: for providers that fetch files themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Outgoing:
     thread: Mapping[str, Any] = field(default_factory=dict)  # what the channel kept for threading (email)
     sender_name: str | None = None
     window_open: bool = True
+    by_person: bool = True  # not by a program: some providers give people more time to answer
     attempt: int = 1  # which try this is: some refusals are worth one more, or a longer wait each time
     sent_ids: Sequence[str] = ()  # what earlier tries got through (`ChannelError.sent_ids`)
 
@@ -186,6 +188,7 @@ class Inbound:
     reply_to: str | None = None
     subject: str | None = None
     echo: bool = False
+    message_id: str | None = None  # our own id, where the echo of a message that we sent brings it back
     opens_window: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)  # shown or kept beside the text: location, contacts, html, …
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -203,11 +206,15 @@ class Change:
     emoji: str | None = None  # None removes the reaction
     text: str | None = None
     by_customer: bool = True
+    opens_window: bool = False  # where the channel counts it as writing to us
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a message that we sent. Either `provider_id`, or `watermark` (all to `person` up to then)."""
+    """What became of a message that we sent: the one with `provider_id`, or all to `person` up to `watermark`.
+
+    With `and_before` the one with `provider_id` stands for all to `person` up to it.
+    """
 
     account: str
     status: Literal["sent", "delivered", "read", "failed"]
@@ -216,6 +223,7 @@ class Receipt:
     message_id: str | None = None  # our own id, where the provider returns it
     person: str | None = None
     watermark: datetime | None = None
+    and_before: bool = False
     error_code: str | None = None
     error: str | None = None
     action: Action | None = None
@@ -248,6 +256,14 @@ class AccountNotice:
 
 
 Item = Inbound | Change | Receipt | IdentityChange | AccountNotice
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential that the provider gave in place of an old one: settings to keep, and until when they work."""
+
+    config: Mapping[str, str]
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

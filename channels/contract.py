@@ -8,10 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from channels.base import Account, Callback, Field, Item, Kind, Limits, Media, Outgoing, Reply, Sent
+from channels.base import (
+    Account,
+    Callback,
+    Field,
+    Item,
+    Kind,
+    Limits,
+    Media,
+    Outgoing,
+    Person,
+    Reply,
+    Sent,
+    Token,
+)
 
 
 class Channel(Protocol):
+    """A channel inherits this: the verbs below that have a body are what most channels do."""
+
     kind: ClassVar[Kind]
     label: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
@@ -55,3 +70,21 @@ class Channel(Protocol):
 
     def templates(self, account: Account) -> list[dict[str, Any]]:
         """List the approved and other templates, or nothing where the channel has none."""
+
+    def names(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """List the ids by which the provider's callbacks may name this account; its key is one of them."""
+        return (self.account_key(config),)
+
+    def window_hours(self, config: Mapping[str, Any]) -> int:
+        """Give for how long after a customer's message this account may answer freely; 0 means for ever."""
+        del config
+        return self.limits.window_hours
+
+    def profile(self, account: Account, address: str) -> Person:
+        """Ask who a person is, where messages come without a name; raise `ChannelError`. Worker only."""
+        del account
+        return Person(address)
+
+    def refresh(self, account: Account) -> Token | None:
+        """Get a new access token where the old one will end; raise `ChannelError`. Worker only, at most daily."""
+        return None

@@ -66,17 +66,24 @@ class Graph:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         return self._call("GET", path, query)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, once: bool = False) -> dict[str, Any]:
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, once: bool = False, **query: str
+    ) -> dict[str, Any]:
         """Post JSON. `once`: a customer sees the effect, so a lost answer leaves the outcome unknown."""
-        return self._call("POST", path, {}, json.dumps(body or {}).encode(), "application/json", once=once)
+        return self._call("POST", path, query, json.dumps(body or {}).encode(), "application/json", once=once)
 
-    def upload(self, path: str, form: Mapping[str, str], file: File, mime: str, name: str = "file") -> dict[str, Any]:
-        """Post a form with one file; nobody sees an upload, so it may always be repeated."""
+    def upload(
+        self, path: str, form: Mapping[str, str], file: File, mime: str, name: str = "file", *, once: bool = False
+    ) -> dict[str, Any]:
+        """Post a form with one file; nobody sees a mere upload, so that may always be repeated."""
         content_type, body = multipart(form, file, mime, name)
-        return self._call("POST", path, {}, body, content_type, seconds=UPLOAD_SECONDS)
+        return self._call("POST", path, {}, body, content_type, once=once, seconds=UPLOAD_SECONDS)
 
-    def download(self, url: str, *, max_bytes: int, authorised: bool) -> fetch.Response:
-        """Fetch a file from Meta's hosts; refuse any other. Gives 4xx and 5xx answers as they are."""
+    def download(self, url: str, *, max_bytes: int, authorised: bool, follow: int = 0) -> fetch.Response:
+        """Fetch a file from Meta's hosts; refuse any other. Gives 4xx and 5xx answers as they are.
+
+        Follows so many redirects, and only to those hosts.
+        """
         if not endpoints.serves_media(url, hosts=MEDIA_HOSTS, base=self.base):
             raise ChannelError("The file lies on a host that is not Meta's, so it was not fetched.", code="media_host")
         headers = {"User-Agent": USER_AGENT} | ({"Authorization": f"Bearer {self.token}"} if authorised else {})
@@ -88,6 +95,8 @@ class Graph:
                 timeout=DOWNLOAD_SECONDS,
                 max_bytes=max_bytes,
                 policy=endpoints.policy(self.base),
+                follow=follow,
+                allowed_hosts=MEDIA_HOSTS,
             )
         except fetch.FetchError as error:
             raise self.verdicts.unreached(error, once=False, blocked="permanent") from error

@@ -22,6 +22,7 @@ from channels.base import (
     Reply,
     Sent,
 )
+from channels.contract import Channel
 from channels.whatsapp import download, inbound, outbound
 from channels.whatsapp.errors import VERDICTS
 
@@ -31,7 +32,7 @@ _TEMPLATE_FIELDS = "id,name,language,status,category,parameter_format,components
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 
 
-class WhatsApp:
+class WhatsApp(Channel):
     kind: ClassVar[Kind] = "whatsapp"
     label: ClassVar[str] = "WhatsApp"
     fields: ClassVar[tuple[Field, ...]] = (

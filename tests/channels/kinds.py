@@ -48,6 +48,29 @@ PROVIDERS = {
         encode=as_meta_writes,
         sign=as_meta_signs("app-secret-123"),
     ),
+    "facebook": Provider(
+        config={
+            "page_id": "111",
+            "page_name": "Acme",
+            "access_token": "EAAG-page-token",
+            "app_secret": "app-secret-123",
+            "verify_token": "verify-me",
+        },
+        encode=as_meta_writes,
+        sign=as_meta_signs("app-secret-123"),
+    ),
+    "instagram": Provider(
+        config={
+            "account_id": "17841400000000000",
+            "username": "acme.ie",
+            "access_token": "IGAA-token",
+            "app_secret": "app-secret-123",
+            "instagram_app_secret": "ig-secret-456",
+            "verify_token": "verify-me",
+        },
+        encode=as_meta_writes,
+        sign=as_meta_signs("ig-secret-456"),
+    ),
 }
 
 
