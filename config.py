@@ -73,8 +73,16 @@ class Settings(BaseSettings):
     @field_validator("webhook_allowed_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
-        words = value.replace(",", " ").split() if isinstance(value, str) else value
-        return [ip_network(word, strict=False) for word in words]  # type: ignore[union-attr, arg-type]
+        if not isinstance(value, str):
+            return value
+        return [ip_network(word, strict=False) for word in value.replace(",", " ").split()]
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_driver(cls, value: str) -> str:
+        """Take the address in the form in which hosting platforms hand it out, too."""
+        scheme, _, rest = value.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else value
 
     @field_validator("public_url", "meta_graph_url", "instagram_graph_url", "twilio_api_url", "sandbox_url")
     @classmethod
