@@ -33,9 +33,7 @@ class Caller:
         return self.call("PATCH", path, body)
 
     def call(self, method: str, path: str, body: Any = None, *, status: int = 0) -> Any:
-        headers = {"x-api-key": self.key, "Content-Type": "application/json"}
-        data = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
-        answer = _http.request(method, f"{self.live.base_url}{BASE}{path}", body=data, headers=headers)
+        answer = fetch(f"{self.live.base_url}{BASE}{path}", method, body, key=self.key)
         assert (answer.status == status) if status else answer.status < 300, f"{answer.status} {answer.data!r}"
         return orjson.loads(answer.data)
 
@@ -64,10 +62,11 @@ class Caller:
         return listed
 
 
-def fetch(url: str, method: str = "GET", body: Any = None) -> urllib3.BaseHTTPResponse:
-    """Ask any address of this machine, without a key; a body goes as JSON."""
-    data = orjson.dumps(body) if body is not None else None
-    return _http.request(method, url, body=data, headers={"Content-Type": "application/json"})
+def fetch(url: str, method: str = "GET", body: Any = None, *, key: str = "") -> urllib3.BaseHTTPResponse:
+    """Ask any address of this machine; a body that is not bytes goes as JSON."""
+    data = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
+    headers = {"Content-Type": "application/json"} | ({"x-api-key": key} if key else {})
+    return _http.request(method, url, body=data, headers=headers)
 
 
 def business(live: Live, name: str = "Acme") -> Caller:

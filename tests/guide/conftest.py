@@ -17,7 +17,7 @@ GUIDE = HERE.parent.parent / "docs" / "integration-guide.md"
 
 
 class Stage:
-    """Runs scripts of samples/ as the integrator of one business."""
+    """Runs scripts of scripts/ as the integrator of one business."""
 
     def __init__(self, caller: Caller, account: dict[str, Any]) -> None:
         self.caller = caller

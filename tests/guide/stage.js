@@ -1,4 +1,4 @@
-// Runs one script of samples/: `node stage.js NAME '{"given": …}'` prints what it returns as JSON.
+// Runs one script of scripts/: `node stage.js NAME '{"given": …}'` prints what it returns as JSON.
 // A script runs the guide's JavaScript as it stands there, with nothing but the names that it leaves open put in.
 'use strict';
 
@@ -72,7 +72,7 @@ function notebook() {
   return { lines, log: keep, error: keep };
 }
 
-require(`./samples/${process.argv[2]}.js`)({ given, sample, run, api, say, receive, until, notebook }).then(
+require(`./scripts/${process.argv[2]}.js`)({ given, sample, run, api, say, receive, until, notebook }).then(
   (result) => process.stdout.write(JSON.stringify(result), () => process.exit(0)),
   (error) => {
     console.error(error);

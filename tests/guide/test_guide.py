@@ -1,6 +1,6 @@
 """Every JavaScript sample of the integration guide, unedited, under Node, against the running product.
 
-The scripts in samples/ say which names each sample leaves open. Only host names and keys differ from the guide.
+The scripts in scripts/ say which names each sample leaves open. Only host names and keys differ from the guide.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def test_every_sample_of_the_guide_is_run_by_one_script() -> None:
     blocks = re.findall(r"^```javascript\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     words = [
         found[1]
-        for script in sorted((HERE / "samples").glob("*.js"))
+        for script in sorted((HERE / "scripts").glob("*.js"))
         for found in re.finditer(r"""sample\((['"])(.+?)\1\)""", script.read_text())
         for found in [(None, found[2])]
     ]
