@@ -111,10 +111,9 @@ def migrate(database_url: str, redis_url: str, data_dir: Path) -> None:
         "REDIS_URL": redis_url,
     }
     command = [sys.executable, "-m", "flask", "--app", "app", "db", "upgrade"]
-    if not (ROOT / "migrations" / "env.py").exists():
-        create = "from app import create_app; from models import db; app = create_app()\n"
-        command = [sys.executable, "-c", f"{create}with app.app_context(): db.create_all()"]
-    subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise RuntimeError(f"The migrations fail:\n{done.stderr}")
 
 
 def _start_keeper(folder: Path, ready: Path) -> None:
