@@ -42,6 +42,7 @@ class Node:
 
     provider: str
     account: str
+    kind: str  # what a fault of calls names in `on` when there is no edge
     tokens: frozenset[str]
     secret: str
     require_proof: bool  # the app's "Require App Secret" switch

@@ -35,7 +35,7 @@ def graph(version: str, node_id: str, edge: str = "") -> Response:
     _check_version(version)
     node = _authorised(here, _find(here, node_id), node_id)
     g.provider, g.account = node.provider, node.account
-    facts = {"account": node.account, "on": edge or ("account" if request.method == "GET" else "node")}
+    facts = {"account": node.account, "on": edge or node.kind}
     if fault := here.faults.take("before", node.provider, **facts):
         g.note = fault.kind
         return _strike(fault)

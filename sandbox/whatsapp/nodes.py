@@ -30,12 +30,12 @@ _TEMPLATE_DEFAULT = ("name", "parameter_format", "components", "language", "stat
 def find(world: World, id_: str) -> Node | None:
     """Find a node by its id."""
     if account := world.store.one("accounts", provider=PROVIDER, id=id_):
-        return _node(world, [account], _number_verbs(world, account))
+        return _node(world, "account", [account], _number_verbs(world, account))
     if waba := world.store.thing("waba", id_):
         numbers = accounts.of_waba(world, id_)
-        return _node(world, numbers, _waba_verbs(world, waba, numbers)) if numbers else None
+        return _node(world, "waba", numbers, _waba_verbs(world, waba, numbers)) if numbers else None
     if file := media.find(world, id_):
-        return _node(world, [world.account(PROVIDER, file["account"])], _media_verbs(world, file))
+        return _node(world, "media", [world.account(PROVIDER, file["account"])], _media_verbs(world, file))
     return None
 
 
@@ -44,11 +44,11 @@ def tokens(world: World) -> frozenset[str]:
     return frozenset(row["data"]["access_token"] for row in world.store.all("accounts", provider=PROVIDER))
 
 
-def _node(world: World, owners: list[Row], verbs: _Verbs) -> Node:
+def _node(world: World, kind: str, owners: list[Row], verbs: _Verbs) -> Node:
     account = owners[0]
     app = world.store.thing("meta_app", account["data"]["app"])
     allowed = frozenset(owner["data"]["access_token"] for owner in owners)
-    return Node(PROVIDER, account["id"], allowed, app["secret"], account["data"]["require_app_secret"], verbs)
+    return Node(PROVIDER, account["id"], kind, allowed, app["secret"], account["data"]["require_app_secret"], verbs)
 
 
 def _number_verbs(world: World, account: Row) -> _Verbs:

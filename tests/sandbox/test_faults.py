@@ -96,6 +96,13 @@ def test_a_download_can_fail(number, box):
     assert [box.call("GET", url, headers=headers)[0] for _ in range(2)] == [404, 200]
 
 
+def test_a_fault_names_its_endpoint(number):
+    id_ = number.upload(b"\xff\xd8\xff")[1]["id"]
+    number.fault("rate_limit", on="media")
+    assert number.send(**OK)[0] == 200
+    assert [number.graph("GET", id_)[0] for _ in range(2)] == [429, 200]
+
+
 def test_faults_of_one_number_do_not_strike_another(declare):
     number, other = declare(), declare()
     number.fault("rate_limit")
