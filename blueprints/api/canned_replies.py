@@ -28,7 +28,7 @@ class ReplyChange(Body):
 
     shortcut: str | None = Field(None, min_length=1, max_length=41)
     title: str | None = Field(None, max_length=200)
-    body: str | None = Field(None, min_length=1, max_length=10_000)
+    body: str | None = Field(None, min_length=1, max_length=10_000, examples=["We are open from 9 to 5."])
 
 
 class ReplyQuery(Query):

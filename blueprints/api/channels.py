@@ -39,7 +39,7 @@ class NewChannel(Body):
 class ChannelChange(Body):
     """What is left out stays as it is, secrets too."""
 
-    name: str | None = Field(None, min_length=1, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=100, examples=["Front desk"])
     config: dict[str, Any] | None = None
     paused: bool | None = Field(None, description="While paused, messages wait.")
 

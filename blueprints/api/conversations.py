@@ -61,7 +61,7 @@ class ConversationQuery(Query):
 class ConversationChange(Body):
     """What is left out stays as it is."""
 
-    status: Status | None = Field(None, description="`snoozed` needs `snoozed_until`.")
+    status: Status | None = Field(None, description="`snoozed` needs `snoozed_until`.", examples=["closed"])
     snoozed_until: Time | None = None
     assignee_id: Id | None = Field(None, description="A user's id; `null` assigns nobody.")
     tags: list[str] | None = Field(None, max_length=50, description="Replaces all tags.")

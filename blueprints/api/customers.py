@@ -15,7 +15,9 @@ from services import customer_lifecycle, customers, payloads
 
 routes = Routes("Customers")
 
-ExternalId = Annotated[str | int | None, Field(max_length=255, description="The CRM's id; case-sensitive.")]
+ExternalId = Annotated[
+    str | int | None, Field(max_length=255, description="The CRM's id; case-sensitive.", examples=["CRM-12345"])
+]
 
 
 class CustomerFields(BaseModel):
@@ -26,21 +28,32 @@ class CustomerFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str | None = Field(None, max_length=200, description="Required to create, or a first or last name.")
+    name: str | None = Field(
+        None, max_length=200, description="Required to create, or a first or last name.", examples=["John Doe"]
+    )
     first_name: str | None = Field(None, max_length=100)
     last_name: str | None = Field(None, max_length=100)
-    email: str | None = Field(None, max_length=320, description="This or a phone is required to create.")
+    email: str | None = Field(
+        None, max_length=320, description="This or a phone is required to create.", examples=["john@example.com"]
+    )
     phone: str | int | None = Field(
-        None, max_length=64, description="Read with the business's default region, kept in E.164."
+        None,
+        max_length=64,
+        description="Read with the business's default region, kept in E.164.",
+        examples=["+353871234567"],
     )
     whatsapp_number: str | int | None = Field(None, max_length=64)
     external_id: ExternalId = None
-    external_system: str | None = Field(None, max_length=64, description="Which CRM: `salesforce`, `hubspot`, …")
+    external_system: str | None = Field(
+        None, max_length=64, description="Which CRM: `salesforce`, `hubspot`, …", examples=["salesforce"]
+    )
     address: str | None = Field(None, max_length=1000)
     notes: str | None = Field(None, max_length=10_000)
-    tags: list[str] | None = Field(None, max_length=50, description="Replaces all tags.")
+    tags: list[str] | None = Field(None, max_length=50, description="Replaces all tags.", examples=[["vip"]])
     custom_fields: dict[str, Any] | None = Field(
-        None, description="Merged one level deep; a key with `null` is removed. At most 32 KB."
+        None,
+        description="Merged one level deep; a key with `null` is removed. At most 32 KB.",
+        examples=[{"crm_segment": "enterprise", "contract_value": 50000}],
     )
 
 

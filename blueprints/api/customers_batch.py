@@ -26,7 +26,7 @@ class LookupBody(Body):
     """At most 1000 together."""
 
     ids: list[str] = Field(default_factory=list, max_length=MOST)
-    external_ids: list[str | int] = Field(default_factory=list, max_length=MOST)
+    external_ids: list[str | int] = Field(default_factory=list, max_length=MOST, examples=[["CRM-12345", "CRM-12346"]])
     emails: list[str] = Field(default_factory=list, max_length=MOST)
     phones: list[str | int] = Field(default_factory=list, max_length=MOST)
 

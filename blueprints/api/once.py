@@ -12,6 +12,7 @@ from flask import Response, g, request
 from sqlalchemy.exc import DBAPIError
 
 from blueprints import problems
+from blueprints.api import parsing
 from errors import AppError
 from models import db
 from services import idempotency
@@ -70,5 +71,5 @@ def _fingerprint() -> bytes:
             digest.update(hashlib.file_digest(file.stream, "sha256").digest())  # type: ignore[arg-type]
             file.stream.seek(0)
     else:
-        digest.update(request.get_data())
+        digest.update(parsing.raw())
     return digest.digest()

@@ -14,7 +14,7 @@ from uuid import UUID
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from errors import Invalid, Malformed, UnsupportedMedia
+from errors import Invalid, Malformed, TooLarge, UnsupportedMedia
 from lib import js_json
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -96,7 +96,7 @@ def unchecked_body() -> dict[str, Any]:
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise UnsupportedMedia("Send JSON, with the header Content-Type: application/json.")
     try:
-        document = js_json.loads(request.get_data())
+        document = js_json.loads(raw())
     except js_json.BadJson as exc:
         raise Malformed(
             f"The body is not valid JSON: {exc}", code="malformed_json", details={"position": exc.position}
@@ -104,6 +104,14 @@ def unchecked_body() -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Invalid("The body must be a JSON object.", code="invalid_type")
     return document
+
+
+def raw() -> bytes:
+    """Give the body's bytes. Without a length it is cut off at the limit, so one of that very size is too large."""
+    data = request.get_data()
+    if request.content_length is None and len(data) >= (request.max_content_length or len(data) + 1):
+        raise TooLarge("The request is larger than this address takes.")
+    return data
 
 
 def unportable(exc: js_json.NotPortable) -> Invalid:

@@ -20,7 +20,7 @@ routes = Routes("Embedding")
 class TokenBody(Body):
     """For whom: one of `customer_id`, `external_id`, `email`, `phone`."""
 
-    customer_id: str | None = Field(None, max_length=255, description="Our id, or the CRM's.")
+    customer_id: str | None = Field(None, max_length=255, description="Our id, or the CRM's.", examples=["CRM-12345"])
     external_id: str | None = Field(None, max_length=255)
     external_system: str | None = Field(None, max_length=64)
     email: str | None = Field(None, max_length=320)
@@ -40,7 +40,7 @@ class TokenAnswer(Done):
 class RevokeBody(Body):
     """Which: one `token`, or `customer_id` for all of a customer's until now."""
 
-    token: str | None = Field(None, max_length=2048)
+    token: str | None = Field(None, max_length=2048, examples=["eyJhbGciOi…"])
     customer_id: str | None = Field(None, max_length=255)
 
 

@@ -29,7 +29,7 @@ class UserChange(Body):
 
     name: str | None = Field(None, min_length=1, max_length=120)
     email: str | None = Field(None, max_length=320)
-    role: Literal["agent", "admin"] | None = None
+    role: Literal["agent", "admin"] | None = Field(None, examples=["admin"])
     password: str | None = Field(None, max_length=1000, description="Ends every session of this user.")
     active: bool | None = Field(None, description="`false` signs them out everywhere; `true` lets them back in.")
 

@@ -46,7 +46,9 @@ class WebhookChange(WebhookOptions):
     name: str | None = Field(None, min_length=1, max_length=100)
     url: str | None = Field(None, max_length=2000)
     events: EventNames | None = None
-    paused: bool | None = Field(None, description="While paused, events are kept for it; then they are sent.")
+    paused: bool | None = Field(
+        None, description="While paused, events are kept for it; then they are sent.", examples=[True]
+    )
     rotate_secret: bool | None = Field(
         None, description="Answers with a new `secret`; the old one goes on for up to 24 h, until you accept the new."
     )

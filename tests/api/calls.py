@@ -10,7 +10,7 @@ from uuid import UUID
 
 from lib.ids import uuid7
 from models import Business, db
-from services import canned_replies, channel_accounts, keys, team, webhooks
+from services import canned_replies, channel_accounts, keys, replays, team, webhooks
 from tests import factories
 from tests.factories import Api
 
@@ -30,6 +30,7 @@ class World:
     user: UUID
     key: UUID
     reply: UUID
+    replay: UUID
 
 
 def world(business: Business) -> World:
@@ -44,6 +45,7 @@ def world(business: Business) -> World:
     reply = canned_replies.create(business, shortcut=uuid7().hex[:20], body="Hello")
     other = factories.customer(business)
     spare = channel_accounts.connect(business, "whatsapp", "Spare", _whatsapp())
+    replay = replays.start(business, endpoint, failed=True)
     db.session.commit()
     return World(
         business=business,
@@ -57,6 +59,7 @@ def world(business: Business) -> World:
         user=user.id,
         key=key.id,
         reply=reply.id,
+        replay=replay.id,
     )
 
 
@@ -128,6 +131,12 @@ CALLS: dict[tuple[str, str], Callable[[World], Call]] = {
     ),
     ("PATCH", "/api-webhooks"): lambda w: Call({"id": w.webhook}, {"name": "Other"}),
     ("DELETE", "/api-webhooks"): lambda w: Call({"id": w.webhook}),
+    ("GET", "/api-webhook-deliveries"): lambda w: Call({"webhook_id": w.webhook}),
+    ("GET", "/api-webhook-replays"): lambda w: Call({"id": w.replay}),
+    ("POST", "/api-webhook-replays"): lambda w: Call(
+        json={"webhook_id": str(w.webhook), "failed": True, "dry_run": True}, status=202
+    ),
+    ("DELETE", "/api-webhook-replays"): lambda w: Call({"id": w.replay}),
     ("GET", "/api-channels"): lambda w: Call({"id": w.channel}),
     ("POST", "/api-channels"): lambda w: Call(
         json={"channel": "whatsapp", "name": "N", "config": _whatsapp()}, names=False, status=201

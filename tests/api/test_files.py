@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 import zlib
 from io import BytesIO
 from typing import Any
@@ -22,6 +23,7 @@ from tests.factories import Api
 from tests.people import Somebody
 
 MIB = 1024 * 1024
+FORM = {"Content-Type": "multipart/form-data; boundary=XX"}
 PNG = (
     b"\x89PNG\r\n\x1a\n"
     + b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0"
@@ -30,9 +32,10 @@ PNG = (
 )
 
 
-def upload(api: Api, data: bytes, filename: str, kind: str | None = None) -> Any:
-    file = (BytesIO(data), filename) if kind is None else (BytesIO(data), filename, kind)
-    return api.call("POST", "/api-upload-attachment", data={"file": file}, content_type="multipart/form-data")
+def upload(api: Api, data: bytes, filename: str, kind: str = "") -> Any:
+    declared = f"Content-Type: {kind}\r\n" if kind else ""
+    head = f'--XX\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n{declared}\r\n'
+    return api.call("POST", "/api-upload-attachment", data=head.encode() + data + b"\r\n--XX--\r\n", headers=FORM)
 
 
 def path_of(url: str) -> str:
@@ -41,12 +44,7 @@ def path_of(url: str) -> str:
 
 
 def test_an_empty_file_without_a_type_is_typed_by_its_name(api: Api) -> None:
-    body = (
-        b'--XX\r\nContent-Disposition: form-data; name="file"; filename="receipt.pdf"\r\n\r\n\r\n--XX--\r\n'  # no type
-    )
-    answer = api.call(
-        "POST", "/api-upload-attachment", data=body, headers={"Content-Type": "multipart/form-data; boundary=XX"}
-    )
+    answer = upload(api, b"", "receipt.pdf")
     shown = answer.json["attachment"]
     assert answer.status_code == 201
     assert answer.json["success"] is True
@@ -62,27 +60,24 @@ def test_ten_megabytes_fit_and_one_byte_more_does_not(api: Api, acme: Business) 
     assert db.session.scalar(select(func.count()).where(Attachment.business_id == acme.id)) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the parser drops what it began
 def test_a_length_that_lies_is_refused(api: Api) -> None:
     body = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhello\r\n--XX--\r\n'
-    headers = {"Content-Type": "multipart/form-data; boundary=XX"}
-    short = api.call(
-        "POST", "/api-upload-attachment", input_stream=BytesIO(body), content_length=len(body) + 50, headers=headers
-    )
-    assert 400 <= short.status_code < 500
-    cut = api.call("POST", "/api-upload-attachment", input_stream=BytesIO(body), content_length=60, headers=headers)
-    assert 400 <= cut.status_code < 500
-    huge = api.call(
-        "POST", "/api-upload-attachment", input_stream=BytesIO(body), content_length=10**12, headers=headers
-    )
-    assert huge.status_code == 413
+    for said, status in ((len(body) + 50, 400), (60, 422), (10**12, 413), (-1, 422), ("x", 422)):
+        answer = api.call(
+            "POST",
+            "/api-upload-attachment",
+            data=body,
+            headers=FORM,
+            environ_overrides={"CONTENT_LENGTH": str(said)},
+        )
+        assert answer.status_code == status, (said, answer.text)
 
 
 def test_ten_thousand_parts_are_refused(api: Api) -> None:
     part = b'--XX\r\nContent-Disposition: form-data; name="a%d"\r\n\r\nx\r\n'
     body = b"".join(part % number for number in range(10_000)) + b"--XX--\r\n"
-    answer = api.call(
-        "POST", "/api-upload-attachment", data=body, headers={"Content-Type": "multipart/form-data; boundary=XX"}
-    )
+    answer = api.call("POST", "/api-upload-attachment", data=body, headers=FORM)
     assert answer.status_code == 413
 
 
@@ -127,7 +122,7 @@ def test_a_declared_type_changes_nothing(api: Api) -> None:
     ("sent", "kept"),
     [
         ("../../etc/passwd.txt", "passwd.txt"),
-        ("C:\\a\\b.txt", "b.txt"),
+        ("C:/a/b.txt", "b.txt"),
         ("a\u202egnp.txt", "agnp.txt"),
         ("é.txt", "é.txt"),
     ],
@@ -233,10 +228,10 @@ def test_a_person_with_an_old_link_sees_a_page_and_no_json(app: Flask) -> None:
 
 
 def test_links_live_a_week_and_agree_within_an_hour(api: Api) -> None:
-    with time_machine.travel("2026-03-01T10:10:00Z", tick=False) as clock:
+    with time_machine.travel("2026-03-01T10:10:00Z", tick=False):
         shown = upload(api, b"x", "note.txt").json["attachment"]
         expires = int(parse_qs(urlsplit(shown["download_url"]).query)["exp"][0])
-        assert 7 * 86_400 <= expires - clock.time() <= 7 * 86_400 + 3600
+        assert 7 * 86_400 <= expires - time.time() <= 7 * 86_400 + 3600
 
 
 def test_an_upload_is_sent_by_url_or_id_and_copied_when_it_is_sent_again(api: Api, acme: Business) -> None:
@@ -311,12 +306,7 @@ def _full(*_: object) -> None:
 def test_a_session_of_the_business_may_download_too(app: Flask, api: Api, bob: Somebody, charlie: Somebody) -> None:
     path = path_of(upload(api, b"secret", "note.txt").json["attachment"]["file_url"])
     for person, status in ((bob, 200), (charlie, 404)):
-        client = app.test_client()
+        client = Api(app, None).client
         with client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = person.user.get_id(), True
-        answer = Api(app, None).client.get(path, headers={"Cookie": _cookie(client)})
-        assert answer.status_code == status
-
-
-def _cookie(client: Any) -> str:
-    return "; ".join(f"{cookie.key}={cookie.value}" for cookie in client._cookies.values())
+        assert client.get(path).status_code == status
