@@ -46,7 +46,7 @@ def _changed(business: Business, customer: Any, event: Any) -> str:
         if message.private:
             return ""
         added = event.created_at - message.created_at < fragments.FRESH
-        parts.append(render_message(message, customer, into="#messages" if added else ""))
+        parts.append(render_message(message, customer, into="#timeline" if added else ""))
         if event.type == "message.status_changed":
             return parts[0]
         if message.direction == "inbound":
@@ -60,7 +60,7 @@ def _changed(business: Business, customer: Any, event: Any) -> str:
     return "".join(parts)
 
 
-def render_message(message: Message, customer: Any, *, into: str = "#messages") -> str:
+def render_message(message: Message, customer: Any, *, into: str = "#timeline") -> str:
     """Give one message as the embed shows it."""
     return render_template(
         "inbox/_message.html",

@@ -47,7 +47,7 @@
     if (!host.here || e.source !== parent || !host.may(e.origin) || (host.origin && e.origin !== host.origin)) return;
     if (!host.origin) { host.origin = e.origin; host.tell('ready'); } // a host that hides its address spoke first
     const said = e.data;
-    if (said && typeof said === 'object' && Object.hasOwn(orders, said.type)) orders[said.type](said);
+    if (typeof said?.type === 'string' && Object.hasOwn(orders, said.type)) orders[said.type](said);
   });
 
   // --- the session: it warns, it ends, and with a new token it goes on where it was ---
@@ -120,7 +120,7 @@
   // --- the timeline: all channels or one, and what came before ---
   const shown = () => only || document.body.dataset.channels;
   async function load() {
-    const answer = await ask('/embed/messages?channels=' + shown()).catch(() => null), list = $('#messages');
+    const answer = await ask('/embed/messages?channels=' + shown()).catch(() => null), list = $('#timeline');
     if (!answer?.ok) return alc.failed(answer?.status || 0);
     list.innerHTML = await answer.text();
     alc.group();
@@ -129,7 +129,7 @@
   async function earlier(button) {
     if (button.disabled) return;
     button.disabled = true;
-    const answer = await ask(button.dataset.earlier).catch(() => null), list = $('#messages');
+    const answer = await ask(button.dataset.earlier).catch(() => null), list = $('#timeline');
     if (!answer?.ok) { button.disabled = false; return alc.failed(answer?.status || 0); }
     const from = list.scrollHeight - list.scrollTop, first = $('.day', list);
     const page = document.createElement('template');
@@ -140,7 +140,7 @@
     list.scrollTop = list.scrollHeight - from;
     watchTop();
   }
-  const top = 'IntersectionObserver' in self && new IntersectionObserver(seen => seen.forEach(one => one.isIntersecting && earlier(one.target)), {root: $('#messages')});
+  const top = 'IntersectionObserver' in self && new IntersectionObserver(seen => seen.forEach(one => one.isIntersecting && earlier(one.target)), {root: $('#timeline')});
   const watchTop = () => { const button = $('[data-earlier]'); if (top && button) { top.disconnect(); top.observe(button); } };
   const filter = () => $$('[data-only]').forEach(chip => chip.setAttribute('aria-pressed', chip.dataset.only === only));
   alc.acts.fold = button => {
@@ -151,25 +151,26 @@
 
   // --- what changed, told to the host ---
   const told = {};
-  const once = (name, value, tell) => { if (told[name] !== value) { if (name in told) tell(); told[name] = value; } };
+  let ready = false;
+  const once = (name, value, tell) => { if (told[name] !== value) { told[name] = value; tell(); } };
   function changed() {
     filter();
     const {unread, status, number, conversation} = $('#embed-header').dataset;
     once('unread', unread, () => host.tell('unread', {count: +unread}));
-    once('status', conversation + status, () => host.tell('conversation:status', {id: conversation, number: +number, status}));
+    once('status', conversation + status, () => ready && host.tell('conversation:status', {id: conversation, number: +number, status}));
     measure();
   }
   let measuring;
   function measure() {
     clearTimeout(measuring);
     measuring = setTimeout(() => {
-      const list = $('#messages'), height = Math.ceil(innerHeight - list.clientHeight + list.scrollHeight);
+      const list = $('#timeline'), height = Math.ceil(innerHeight - list.clientHeight + list.scrollHeight);
       once('height', height, () => host.tell('resize', {height}));
     }, 200);
   }
   function came(fresh) {
     const wanted = shown().split(',').filter(Boolean);
-    for (const li of $$('#messages > .m[data-into]')) if (wanted.length && !wanted.includes(li.dataset.by?.split(' ').at(-1))) li.remove();
+    for (const li of $$('#timeline > .m[data-into]')) if (wanted.length && !wanted.includes(li.dataset.by?.split(' ').at(-1))) li.remove();
     for (const li of fresh) host.tell('message:received', {id: li.id.slice(2), channel: li.dataset.by.split(' ').at(-1)});
     measure();
   }
@@ -210,14 +211,14 @@
   addEventListener('resize', measure);
   addEventListener('pagehide', e => { if (!e.persisted && !over) ask('/embed/close', {method: 'POST', keepalive: true}).catch(() => {}); });
   document.addEventListener('DOMContentLoaded', () => {
-    told.sent = '';
+    host.tell('ready');
     alc.watchThread(came);
     alc.group();
     alc.toEnd();
     changed();
+    ready = true;
     watchTop();
     schedule();
     listen(terms.after);
-    host.tell('ready');
   });
 })();

@@ -19,9 +19,9 @@ from flask.testing import FlaskClient
 
 import config
 from tests import servers
-
-pytest_plugins = ["tests.people"]
 from tests.processes import Live
+
+pytest_plugins = ["tests.people", "tests.browsers"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -164,7 +164,7 @@ def _own_uploads() -> list[str]:
     return references
 
 
-def _fresh(message: Message, into: str = "#messages") -> str:
+def _fresh(message: Message, into: str = "#timeline") -> str:
     return embed_fragments.render_message(message, g.visit.customer, into=into)
 
 

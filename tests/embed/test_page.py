@@ -180,7 +180,7 @@ def test_the_timeline_is_merged_and_pages_back(crm: Crm, joe: Any) -> None:
     for number in range(60):
         crm.says(joe, f"message {number:02}")
     visitor = crm.visit(joe)
-    assert re.findall(r"message \d\d", visitor.page.text.partition('id="messages"')[2])[0] == "message 10"
+    assert re.findall(r"message \d\d", visitor.page.text.partition('id="timeline"')[2])[0] == "message 10"
     [earlier] = re.findall(r'data-earlier="([^"]+)"', visitor.page.text)
     older = visitor.get(earlier.replace("&amp;", "&"))
     assert re.findall(r"message \d\d", older.text) == [f"message {number:02}" for number in range(10)]
@@ -220,7 +220,7 @@ def test_a_reply_is_queued_and_comes_back_as_the_fragment_that_the_page_shows(cr
     message = db.session.query(Message).filter_by(business_id=crm.business.id, direction="outbound").one()
     assert (message.content, message.status, message.sender_kind) == ("On its way", "queued", "api")
     assert f'id="m-{message.id}"' in answer.text
-    assert 'data-into="#messages"' in answer.text
+    assert 'data-into="#timeline"' in answer.text
 
 
 def test_a_reply_carries_the_name_of_the_tokens_agent(crm: Crm, joe: Any, bob: Somebody) -> None:
@@ -433,7 +433,7 @@ def test_another_conversation_of_the_same_customer_is_shown_with_its_divider(crm
     text = crm.visit(joe).page.text
     numbers = [row.number for row in db.session.query(Conversation).filter_by(customer_id=joe.id).order_by("number")]
     assert len(numbers) == 2
-    places = [text.index(f'id="conversation-{numbers[0]}"'), text.index("first matter", text.index('id="messages"'))]
+    places = [text.index(f'id="conversation-{numbers[0]}"'), text.index("first matter", text.index('id="timeline"'))]
     places += [text.index(f'id="conversation-{numbers[1]}"'), text.rindex("second matter")]
     assert places == sorted(places)
 
