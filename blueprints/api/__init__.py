@@ -41,11 +41,11 @@ RESOURCES = (
     sso,
     events,
     webhooks,
+    webhook_log,
     channels,
     users,
     canned_replies,
     keys,
-    webhook_log,
 )
 PREFIX = "/functions/v1"
 EXPOSED = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Idempotent-Replay"
@@ -53,6 +53,7 @@ EXPOSED = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
 docs = reference.blueprint
 
+routing.OPERATIONS += [operation for resource in RESOURCES for operation in resource.routes.operations]
 for operation in routing.OPERATIONS:
     blueprint.add_url_rule(operation.path, operation.name, operation.run, methods=[operation.method])
 

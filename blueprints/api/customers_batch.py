@@ -57,14 +57,15 @@ class SyncQuery(Query):
 class Detail(Shown):
     """What became of one record."""
 
-    index: int
-    external_id: str | int | None
+    index: int = Field(examples=[0])
+    external_id: str | int | None = Field(examples=["CRM-12345"])
     customer_id: str | None = Field(
-        description="Store it beside the CRM's id. Of a dry run that would create, it means nothing."
+        description="Store it beside the CRM's id. Of a dry run that would create, it means nothing.",
+        examples=["019a4e7c-2f4b-7c1d-9d3e-5a1b2c3d4e5f"],
     )
-    action: Literal["created", "updated", "failed"]
+    action: Literal["created", "updated", "failed"] = Field(examples=["updated"])
     matched_by: Literal["external_id", "email", "phone"] | None = Field(
-        description="Which handle found the customer; null for a new one."
+        description="Which handle found the customer; null for a new one.", examples=["email"]
     )
     warnings: list[Warned] = Field(default_factory=list)
     changes: dict[str, list[Any]] = Field(default_factory=dict, description="Dry runs: field → [old, new].")
@@ -72,10 +73,10 @@ class Detail(Shown):
 
 
 class SyncResults(Shown):
-    total: int
-    created: int
-    updated: int
-    failed: int
+    total: int = Field(examples=[1])
+    created: int = Field(examples=[0])
+    updated: int = Field(examples=[1])
+    failed: int = Field(examples=[0])
     details: list[Detail]
 
 
@@ -94,11 +95,11 @@ class BulkError(Shown):
 
 class BulkAnswer(Shown):
     success: Literal[True]
-    total: int
-    created: int
-    updated: int
-    failed: int
-    errors: list[BulkError]
+    total: int = Field(examples=[1])
+    created: int = Field(examples=[0])
+    updated: int = Field(examples=[1])
+    failed: int = Field(examples=[0])
+    errors: list[BulkError] = Field(description="Always a list.", examples=[[]])
     details: list[Detail]
 
 

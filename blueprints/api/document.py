@@ -46,6 +46,13 @@ _REASONS = {
     429: "Too many calls; wait for `Retry-After` seconds.",
     503: "We cannot reach our database right now; nothing was changed. Try again after `Retry-After` seconds.",
 }
+_SAMPLES = {
+    "uuid": "019a4e7c-2f4b-7c1d-9d3e-5a1b2c3d4e5f",
+    "date-time": "2025-11-04T09:00:00Z",
+    "boolean": False,
+    "integer": 1,
+    "object": {},
+}
 _HEADERS = {
     "X-Request-Id": ("Tell it to support.", "string"),
     "RateLimit-Limit": ("Calls a minute.", "integer"),
@@ -239,9 +246,21 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
         item = example_of(schema["items"], schemas)
         return None if item is None else [item]
     if "properties" in schema:
-        parts = {name: example_of(field, schemas) for name, field in schema["properties"].items()}
-        return {name: item for name, item in parts.items() if item is not None} or None
+        return _example_of_object(schema, schemas)
     for option in schema.get("anyOf", ()):
         if (item := example_of(option, schemas)) is not None:
             return item
     return schema["enum"][0] if "enum" in schema else schema.get("const")
+
+
+def _example_of_object(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any] | None:
+    """Show what is required, and what else has an example of its own."""
+    parts = {}
+    for name, field in schema["properties"].items():
+        if name in schema.get("required", ()):
+            parts[name] = example_of(field, schemas)
+            if parts[name] is None:
+                parts[name] = _SAMPLES.get(field.get("format", field.get("type", "")))
+        elif "examples" in field:
+            parts[name] = field["examples"][0]
+    return {name: item for name, item in parts.items() if item is not None} or None

@@ -30,7 +30,7 @@ class KeyChange(Body):
     """What is left out stays as it is."""
 
     name: str | None = Field(None, min_length=1, max_length=120)
-    scopes: list[Scope] | None = Field(None, min_length=1, max_length=6)
+    scopes: list[Scope] | None = Field(None, min_length=1, max_length=6, examples=[["customers:read"]])
     expires_at: Time | None = Field(None, description="`null`: it does not expire.")
     rotate: bool | None = Field(
         None, description="Answers with a new key of the same name and scopes; this one goes on for 24 h."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from flask import Response, current_app, request
@@ -56,7 +56,7 @@ class Operation:
         return f"{self.view.__module__.rpartition('.')[2]}_{self.view.__name__}"
 
 
-OPERATIONS: list[Operation] = []
+OPERATIONS: list[Operation] = []  # all of them, put together in `__init__`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Routes:
     """The operations of one resource; `tag` is its heading in the reference."""
 
     tag: str
+    operations: list[Operation] = field(default_factory=list)
 
     def get(self, path: str, **options: Any) -> Callable[[View], View]:
         return self._add("GET", path, **options)
@@ -94,7 +95,7 @@ class Routes:
             run.scope = scope  # type: ignore[attr-defined]
             answers = (answer,) if isinstance(answer, type) else tuple(answer)
             every = tuple(sorted({*ERRORS, *errors, *((413, 415) if body or upload else ())}))
-            OPERATIONS.append(
+            self.operations.append(
                 Operation(method, path, scope, self.tag, view, run, query, body, answers, status, every, upload)
             )
             return view
