@@ -29,6 +29,7 @@ QUEUES = {
     "fetch_attachment": "media",
     "greet_account": "slow",
     "show_read": "slow",
+    "learn_name": "slow",
     "erase_files": "slow",
     "drain_webhooks": "webhooks",
 }

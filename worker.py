@@ -27,11 +27,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import channels
 from app import create_app
-from channels.base import ChannelError
+from channels.base import ChannelError, Token
 from drain import Drain
 from lib import fetch, sniff, storage
 from models import db
-from services import inbound, incoming_files, outbound, receipts, sweeps, templates
+from services import inbound, incoming_files, outbound, profiles, receipts, sweeps, templates, tokens
 from services.incoming_files import Stored
 
 log = structlog.get_logger()
@@ -107,7 +107,11 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
 
 
 def greet_account(business_id: str, account_id: str) -> None:
-    """Ask a provider for an account's events and templates, and learn whether the credentials work."""
+    """Ask a provider for an account's events and templates, and learn whether the credentials work.
+
+    Where they end after a time, they are renewed first.
+    """
+    _renew_token(UUID(business_id), UUID(account_id))
     account = templates.prepare(UUID(business_id), UUID(account_id))
     _commit()
     if account is None:
@@ -121,6 +125,32 @@ def greet_account(business_id: str, account_id: str) -> None:
         outcome = exc
     templates.record(UUID(business_id), UUID(account_id), outcome)
     _commit()
+
+
+def learn_name(business_id: str, conversation_id: str) -> None:
+    """Ask a provider for the name of somebody who came as a bare id; their next message asks again."""
+    key = (UUID(business_id), UUID(conversation_id))
+    task = profiles.prepare(*key)
+    _commit()
+    if task is not None:
+        with suppress(ChannelError):
+            profiles.record(*key, channels.get(task.account.kind).profile(task.account, task.address))
+            _commit()
+
+
+def _renew_token(business_id: UUID, account_id: UUID) -> None:
+    account = tokens.prepare(business_id, account_id)
+    _commit()
+    if account is None:
+        return
+    outcome: Token | ChannelError | None
+    try:
+        outcome = channels.get(account.kind).refresh(account)
+    except ChannelError as exc:
+        outcome = exc
+    if outcome is not None:
+        tokens.record(business_id, account_id, outcome)
+        _commit()
 
 
 def show_read(business_id: str, conversation_id: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 import jobs
@@ -13,7 +13,7 @@ from channels.base import IdentityChange, Inbound, Media, Person
 from lib import sniff
 from lib.ids import uuid7
 from models import Attachment, Business, ChannelAccount, Conversation, Customer, Message, ProviderId, db, now
-from services import channel_accounts, conversations, events, identities, messages, payloads, receipts
+from services import changes, channel_accounts, conversations, echoes, events, identities, messages, payloads, receipts
 from services.customer_fields import Record
 from services.customer_sync import Batch, Outcome
 from services.identities import Key
@@ -21,7 +21,11 @@ from services.messages import Sender
 
 
 def receive(business: Business, account: ChannelAccount, item: Inbound) -> Message | None:
-    """Store a message, and whom and what it needs; None if it was stored before."""
+    """Store a message, and whom and what it needs; None if it was stored before, or was ours."""
+    if item.echo and echoes.confirm(account, item):
+        return None
+    if changes.taken_back(account, item.provider_id):
+        item = replace(item, text="", media=(), extra={}, raw={})
     message_id = uuid7()
     if not _is_first(account, item.provider_id, message_id):
         return None
@@ -30,7 +34,9 @@ def receive(business: Business, account: ChannelAccount, item: Inbound) -> Messa
     conversation.address = item.person.address
     message = messages.new(
         conversation,
-        Sender("app", None, "Sent from the app") if item.echo else Sender("customer", customer.id, customer.name),
+        Sender("app", None, item.extra.get("sent_from", "Sent from the app"))
+        if item.echo
+        else Sender("customer", customer.id, customer.name),
         id=message_id,
         direction="outbound" if item.echo else "inbound",
         kind=item.kind,
@@ -46,6 +52,8 @@ def receive(business: Business, account: ChannelAccount, item: Inbound) -> Messa
     _tell(business, conversation, message, customer, files, opens=item.opens_window)
     channel_accounts.touch(account, inbound=None if item.echo else item.at, outbound=item.at if item.echo else None)
     receipts.apply_parked(message, item.provider_id)
+    if customer.name == item.person.address:
+        jobs.run_later("learn_name", business.id, conversation.id)
     return message
 
 
@@ -60,7 +68,7 @@ def _tell(
 ) -> None:
     inbound = message.direction == "inbound"
     shown = messages.preview(message, files)
-    at = message.provider_at if opens and message.provider_at else now()
+    at = (message.provider_at or now()) if opens else None
     reopens = conversations.saw_message(conversation, text_shown=shown, inbound=inbound, at=at)
     if reopens:
         conversations.set_status(business, conversation, "open", by=customer.name)
@@ -89,14 +97,6 @@ def rename(business: Business, account: ChannelAccount, change: IdentityChange) 
     conversation = conversations.latest(business, holders[old].customer_id, account.id)
     if conversation and conversation.address == change.old.address:
         conversation.address = change.new.address
-
-
-def drop_files(message: Message) -> None:
-    """Take a message's files away: from sight now, their bytes by a job."""
-    query = select(Attachment).where(Attachment.business_id == message.business_id, Attachment.message_id == message.id)
-    for file in db.session.scalars(query):
-        file.message_id, file.state, file.filename, file.source, file.next_attempt_at = None, "erased", "", {}, now()
-    jobs.run_later("erase_files", message.business_id)
 
 
 def _is_first(account: ChannelAccount, provider_id: str, message_id: UUID) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 import channels
 import jobs
-from channels.base import Account
+from channels.base import Account, Token
 from errors import Conflict, Invalid, NotFound
 from lib import signing
 from lib.ids import is_uuid
@@ -98,6 +98,8 @@ def change(
         settings = _normalise(channel, account.config | _secrets(account) | dict(config))
         public, secret = _split(channel, settings)
         account.account_key, account.address = channel.account_key(settings), channel.address(settings)
+        if secret.get("access_token") != _secrets(account).get("access_token"):
+            account.token_expires_at = None  # nobody knows it of the new one
         account.config, account.secrets = public, _seal(secret)
         release(account)
     if paused is not None:
@@ -143,6 +145,12 @@ def release(account: ChannelAccount) -> None:
         about = (Notice.kind == "channel", Notice.subject_id == account.id, Notice.dismissed_at.is_(None))
         told = update(Notice).where(Notice.business_id == account.business_id, *about)
         db.session.execute(told.values(dismissed_at=now()))
+
+
+def keep_token(account: ChannelAccount, token: Token) -> None:
+    """Put a renewed credential in place of the old one."""
+    account.secrets = _seal(_secrets(account) | dict(token.config))
+    account.token_expires_at, account.updated_at = token.expires_at, now()
 
 
 def touch(account: ChannelAccount, *, inbound: datetime | None = None, outbound: datetime | None = None) -> None:

@@ -158,9 +158,12 @@ def wake_due(limit: int = 200) -> list[Conversation]:
 
 
 def saw_message(
-    conversation: Conversation, *, text_shown: str, inbound: bool, at: datetime, waits: bool = True
+    conversation: Conversation, *, text_shown: str, inbound: bool, at: datetime | None, waits: bool = True
 ) -> bool:
-    """Bring the conversation up to date with a message; tell whether that opened it again."""
+    """Bring the conversation up to date with a message; tell whether that opened it again.
+
+    `at`: when the customer opened the reply window with it, if they did.
+    """
     conversation.preview = text_shown[:200]
     conversation.last_direction = "inbound" if inbound else "outbound"
     conversation.last_message_at = conversation.updated_at = now()
@@ -169,7 +172,8 @@ def saw_message(
         conversation.unread_count = 0
         return False
     conversation.unread_count += 1
-    conversation.last_inbound_at = max(at, conversation.last_inbound_at or at)
+    if at:
+        conversation.last_inbound_at = max(at, conversation.last_inbound_at or at)
     conversation.waiting_since = conversation.waiting_since or now()
     return waits and conversation.status != "open"
 

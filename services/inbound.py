@@ -5,9 +5,7 @@ The callbacks' edge calls `handshake` and `accept`; the worker calls `items` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -26,9 +24,9 @@ from channels.base import (
     Reply,
 )
 from errors import Forbidden, NotFound
-from models import Business, ChannelAccount, Message, ProviderId, db, now
+from models import Business, ChannelAccount, db, now
 from models import Callback as StoredCallback
-from services import arrivals, channel_accounts, events, receipts
+from services import arrivals, changes, channel_accounts, receipts
 
 MAX_ATTEMPTS = 8
 LEASE = timedelta(minutes=5)
@@ -75,8 +73,11 @@ def claim(business_id: UUID, callback_id: UUID) -> StoredCallback | None:
 
 def items(stored: StoredCallback) -> list[Item]:
     account = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
-    callback = Callback("POST", stored.url, stored.headers, {}, stored.body)
-    return channels.get(account.kind).parse(callback)
+    return channels.get(account.kind).parse(_callback(stored))
+
+
+def _callback(stored: StoredCallback) -> Callback:
+    return Callback("POST", stored.url, stored.headers, {}, stored.body)
 
 
 def finish(stored: StoredCallback, errors: list[str]) -> None:
@@ -91,7 +92,7 @@ def finish(stored: StoredCallback, errors: list[str]) -> None:
 def apply(stored: StoredCallback, item: Item) -> None:
     """Apply one item to the account it names, if that account shares the secret that signed the callback."""
     called = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
-    account = _meant(called, item.account)
+    account = _meant(stored, called, item.account)
     if account is None:
         return
     business = db.session.get_one(Business, account.business_id)
@@ -101,7 +102,7 @@ def apply(stored: StoredCallback, item: Item) -> None:
         case Receipt():
             receipts.apply(account, item)
         case Change():
-            _change(account, item)
+            changes.apply(account, item)
         case IdentityChange():
             arrivals.rename(business, account, item)
         case AccountNotice(level="trouble"):
@@ -115,43 +116,18 @@ def _account(kind: str, account_id: UUID) -> ChannelAccount:
     return account
 
 
-def _meant(called: ChannelAccount, key: str) -> ChannelAccount | None:
-    """Find the account that an item names: the one called, or a sibling with the same app secret."""
-    if not key or key == called.account_key:
+def _meant(stored: StoredCallback, called: ChannelAccount, key: str) -> ChannelAccount | None:
+    """Find the account that an item names: the one called, or a sibling whose secret signed the callback too."""
+    channel = channels.get(called.kind)
+    if not key or key in channel.names(called.config):
         return called
     business = db.session.get_one(Business, called.business_id)
-    secret = channel_accounts.to_channel(called).config.get("app_secret")
+    callback = _callback(stored)
     for sibling in channel_accounts.page(business, kind=called.kind):
-        if sibling.account_key == key and channel_accounts.to_channel(sibling).config.get("app_secret") == secret:
+        if key in channel.names(sibling.config):
+            try:
+                channel.verify(callback, channel_accounts.to_channel(sibling).config)
+            except BadSignature:
+                continue
             return sibling
     return None
-
-
-def _change(account: ChannelAccount, change: Change) -> None:
-    """Apply a reaction, an edit or a deletion; one that speaks of a message we never had is dropped."""
-    known = db.session.get(ProviderId, (account.business_id, account.id, change.target))
-    if known is None:
-        return
-    query = select(Message).where(Message.business_id == account.business_id, Message.id == known.message_id)
-    message = db.session.scalar(query.with_for_update())
-    if message is None:
-        return
-    extra: dict[str, Any] = dict(message.extra)
-    if change.kind == "reaction":
-        extra["reactions"] = _reactions(extra.get("reactions", {}), change)
-    elif change.kind == "edit" and message.deleted_at is None:
-        extra.setdefault("first_content", message.content)
-        extra["edited_at"] = change.at.isoformat()
-        message.content = change.text or ""
-    elif change.kind == "delete":
-        # What the customer took back is erased, not hidden.
-        extra, message.content, message.deleted_at = {}, "", change.at
-        arrivals.drop_files(message)
-    message.extra, message.updated_at = extra, now()
-    events.append(account.business_id, "message.changed", message=message)
-
-
-def _reactions(shown: Mapping[str, str], change: Change) -> dict[str, str]:
-    who = "customer" if change.by_customer else "business"
-    kept = {name: emoji for name, emoji in shown.items() if name != who}
-    return kept | {who: change.emoji} if change.emoji else kept

@@ -9,16 +9,17 @@ from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import selectinload
 
 import channels
+import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, receipts
+from services import channel_accounts, payloads, receipts
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
+LINK = timedelta(hours=1)  # how long a provider may fetch a file of ours, which it does at once
 MAX_ATTEMPTS = 8
 _BACKOFF = (5, 15, 45, 120, 300, 600, 900)  # seconds
 
@@ -59,11 +60,14 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
         return
     account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
     sent_ids = outcome.provider_ids if isinstance(outcome, Sent) else outcome.sent_ids
-    _remember(message, sent_ids)
+    receipts.remember(message, sent_ids)
     if isinstance(outcome, Sent):
         _went_out(message, account, outcome)
-    elif outcome.unknown:
+    elif outcome.unknown and set(_ids(message)) <= set(sent_ids):
         _lose(message, outcome.message)
+    elif outcome.unknown:  # an echo or a receipt came, so that call went: go on with what is missing, if anything is
+        message.status, message.next_attempt_at = "queued", now()
+        jobs.run_later("deliver_message", business_id, message_id)
     elif outcome.action == "account":
         channel_accounts.hold(account, outcome.message)
         message.status, message.next_attempt_at = "queued", now() + HELD
@@ -88,20 +92,7 @@ def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
     receipts.advance(message, "sent", at=now())
     for provider_id in sent.provider_ids:
         receipts.apply_parked(message, provider_id)
-
-
-def _remember(message: Message, provider_ids: tuple[str, ...]) -> None:
-    if provider_ids:
-        rows = [
-            {
-                "business_id": message.business_id,
-                "account_id": message.account_id,
-                "value": value,
-                "message_id": message.id,
-            }
-            for value in provider_ids
-        ]
-        db.session.execute(insert(ProviderId).values(rows).on_conflict_do_nothing())
+    receipts.catch_up(message)
 
 
 def _lose(message: Message, why: str) -> None:
@@ -131,8 +122,9 @@ def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
         thread=conversation.thread,
         sender_name=message.sender_name or None,
         window_open=_window_open(account.kind, conversation),
+        by_person=message.sender_kind != "automation",
         attempt=message.attempts,
-        sent_ids=_known_ids(message),
+        sent_ids=_ids(message) if message.attempts > 1 else [],
     )
 
 
@@ -144,7 +136,8 @@ def _window_open(kind: str, conversation: Conversation) -> bool:
 
 def _file(attachment: Attachment) -> File:
     read = partial(current_app.extensions["storage"].get, attachment.storage_key or "")
-    return File(str(attachment.id), attachment.filename, attachment.mime, attachment.size, read)
+    url = payloads.signed_link(attachment.id, LINK)
+    return File(str(attachment.id), attachment.filename, attachment.mime, attachment.size, read, url)
 
 
 def _provider_id(business_id: UUID, message_id: UUID | None) -> str | None:
@@ -154,8 +147,8 @@ def _provider_id(business_id: UUID, message_id: UUID | None) -> str | None:
     return db.session.scalar(query.limit(1))
 
 
-def _known_ids(message: Message) -> list[str]:
+def _ids(message: Message) -> list[str]:
     query = select(ProviderId.value).where(
         ProviderId.business_id == message.business_id, ProviderId.message_id == message.id
     )
-    return list(db.session.scalars(query)) if message.attempts > 1 else []
+    return list(db.session.scalars(query))

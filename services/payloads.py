@@ -116,13 +116,13 @@ def attachment(row: Any) -> dict[str, Any]:
     return shown
 
 
-def signed_link(attachment_id: Any) -> str:
-    """Give a download address that opens without a header until it expires.
+def signed_link(attachment_id: Any, lasts: timedelta | None = None) -> str:
+    """Give a download address that opens without a header until it expires, after `DOWNLOAD_URL_DAYS` by default.
 
     The expiry is rounded up to the hour, so that one hour's answers agree and caches can keep them.
     """
     settings = current_app.extensions["settings"]
-    until = datetime.now(UTC) + timedelta(days=settings.download_url_days, hours=1)
+    until = datetime.now(UTC) + (lasts or timedelta(days=settings.download_url_days)) + timedelta(hours=1)
     expires = int(until.replace(minute=0, second=0, microsecond=0).timestamp())
     signature = signing.link_signature(
         signing.derive(settings.secret_key, "download"), str(attachment_id), str(expires)

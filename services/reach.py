@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,10 +35,16 @@ class Way:
 def ways(business: Business, customer: Any) -> list[Way]:
     """List every connected account with how things stand for this customer; the one last written on comes first."""
     accounts = channel_accounts.page(business)
-    last = _last_conversations(business.id, customer.id)
-    found = [_way(business, customer, account, last.get(account.id)) for account in accounts]
+    last, opened = _last_conversations(business.id, customer.id)
+    found = [_way(business, customer, account, last.get(account.id), opened.get(account.id)) for account in accounts]
     used = {account_id: place for place, account_id in enumerate(last)}
     return sorted(found, key=lambda way: (way.address is None, used.get(way.account.id, len(used))))
+
+
+def window_closes_at(conversation: Conversation) -> datetime | None:
+    """Say until when the channel takes free text in this conversation; None where it has no window."""
+    hours = channels.get(conversation.channel).window_hours(conversation.account.config)
+    return conversation.last_inbound_at + timedelta(hours=hours) if hours and conversation.last_inbound_at else None
 
 
 def choose(business: Business, customer: Any, channel: str, account_id: UUID | None = None) -> Way:
@@ -115,8 +121,8 @@ def _check_file(way: Way, attachment: Attachment, field: str) -> None:
         )
 
 
-def _last_conversations(business_id: UUID, customer_id: UUID) -> dict[UUID, Conversation]:
-    """Give the customer's latest conversation on each account, the latest first."""
+def _last_conversations(business_id: UUID, customer_id: UUID) -> tuple[dict[UUID, Conversation], dict[UUID, datetime]]:
+    """Give the customer's latest conversation on each account, the latest first, and when they last wrote there."""
     query = (
         select(Conversation)
         .where(Conversation.business_id == business_id, Conversation.customer_id == customer_id)
@@ -124,19 +130,22 @@ def _last_conversations(business_id: UUID, customer_id: UUID) -> dict[UUID, Conv
         .limit(100)
     )
     last: dict[UUID, Conversation] = {}
+    opened: dict[UUID, datetime] = {}
     for conversation in db.session.scalars(query):
-        last.setdefault(conversation.account_id, conversation)
-    return last
+        account_id, at = conversation.account_id, conversation.last_inbound_at
+        last.setdefault(account_id, conversation)
+        if at:
+            opened[account_id] = max(at, opened.get(account_id, at))
+    return last, opened
 
 
-def _way(business: Business, customer: Any, account: ChannelAccount, last: Conversation | None) -> Way:
+def _way(
+    business: Business, customer: Any, account: ChannelAccount, last: Conversation | None, opened: datetime | None
+) -> Way:
     channel = channels.get(account.kind)
-    limits = channel.limits
+    limits = replace(channel.limits, window_hours=channel.window_hours(account.config))
     address = last.address if last else _address(business, customer, account)
-    closes = None
-    if limits.window_hours:
-        opened = last.last_inbound_at if last else None
-        closes = opened + timedelta(hours=limits.window_hours) if opened else None
+    closes = opened + timedelta(hours=limits.window_hours) if limits.window_hours and opened else None
     is_open = not limits.window_hours or (closes is not None and closes > now())
     why_not = None
     if address is None:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import Select, and_, func, select
+from sqlalchemy.dialects.postgresql import insert
 
 from channels.base import Account, Receipt
 from lib.ids import is_uuid
 from models import ChannelAccount, Conversation, Customer, Message, ParkedReceipt, ProviderId, db, now
-from services import channel_accounts, events, payloads
+from services import changes, channel_accounts, events, payloads
 
 RANK = {"queued": 0, "sending": 0, "unknown": 0, "sent": 1, "failed": 1, "delivered": 2, "read": 3}
+UNDER_WAY = ("queued", "sending")  # of these the answer to the call tells, and what came meanwhile waits for it
+_taken_at = func.coalesce(Message.provider_at, Message.sent_at)  # by the provider's clock, which an echo tells
 
 
 def apply(account: ChannelAccount, receipt: Receipt) -> None:
     """Apply one receipt; unknown messages park it, repeats and stragglers change nothing."""
+    if receipt.watermark:
+        _keep_watermark(account, receipt)
     messages = _meant(account, receipt)
     if not messages and receipt.provider_id:
         _park(account, receipt)
     for message in messages:
+        if receipt.provider_id and receipt.message_id:
+            remember(message, (receipt.provider_id,))
         if receipt.status == "failed":
             if receipt.action == "account":
                 channel_accounts.hold(account, receipt.error or "The provider refused the account.")
             fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.")
+        elif message.status == "sending" and receipt.provider_id:
+            _park(account, receipt)
         else:
             advance(message, receipt.status, at=receipt.at)
 
@@ -39,12 +49,51 @@ def apply_parked(message: Message, provider_id: str) -> None:
         ParkedReceipt.account_id == message.account_id,
     )
     for parked in db.session.scalars(query.order_by(ParkedReceipt.id)):
-        receipt = parked.receipt
-        if receipt["status"] == "failed":
-            fail(message, receipt["error_code"], receipt["error"] or "The provider could not deliver it.")
-        else:
-            advance(message, receipt["status"], at=datetime.fromisoformat(receipt["at"]))
+        told = parked.receipt
+        if "change" in told:
+            changes.apply_to(message, changes.from_plain(told["change"]))
+        elif message.status == "sending":
+            continue
+        elif message.direction == "outbound":
+            _apply_told(message, told)
         db.session.delete(parked)
+
+
+def _apply_told(message: Message, told: dict[str, Any]) -> None:
+    at, status = datetime.fromisoformat(told["at"]), told["status"]
+    if status == "failed":
+        fail(message, told["error_code"], told["error"] or "The provider could not deliver it.")
+        return
+    advance(message, status, at=at)
+    if told.get("and_before"):
+        for earlier in db.session.scalars(_before(message, status).with_for_update()):
+            advance(earlier, status, at=at)
+
+
+def remember(message: Message, provider_ids: Iterable[str]) -> None:
+    """Keep the provider's ids of a message, one for each call that it took."""
+    rows = [
+        {
+            "business_id": message.business_id,
+            "account_id": message.account_id,
+            "value": value,
+            "message_id": message.id,
+        }
+        for value in provider_ids
+    ]
+    if rows:
+        db.session.execute(insert(ProviderId).values(rows).on_conflict_do_nothing())
+
+
+def catch_up(message: Message) -> None:
+    """Apply the watermarks that came before we knew when the provider took this message."""
+    if message.provider_at is None or message.status in UNDER_WAY:
+        return
+    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
+    for status in ("delivered", "read"):
+        until = conversation.thread.get(f"{status}_until")
+        if until and message.provider_at <= datetime.fromisoformat(until):
+            advance(message, status, at=now())
 
 
 def advance(message: Message, status: str, *, at: datetime) -> None:
@@ -115,24 +164,67 @@ def tell(message: Message, kind: str) -> None:
 
 
 def _meant(account: ChannelAccount, receipt: Receipt) -> list[Message]:
-    query = select(Message).where(Message.business_id == account.business_id, Message.direction == "outbound")
     if receipt.watermark:
-        person = select(Conversation.id).where(
-            Conversation.business_id == account.business_id,
-            Conversation.account_id == account.id,
-            Conversation.address == receipt.person,
-        )
-        query = query.where(
-            Message.conversation_id.in_(person),
-            Message.sent_at <= receipt.watermark,
-            Message.status.in_([status for status, rank in RANK.items() if rank < RANK[receipt.status]]),
-        )
-    else:
-        message_id = _message_id(account, receipt)
-        if message_id is None:
-            return []
-        query = query.where(Message.id == message_id, Message.account_id == account.id)
-    return list(db.session.scalars(query.order_by(Message.id).with_for_update()))
+        return list(db.session.scalars(_up_to(account, receipt).order_by(Message.id).with_for_update()))
+    message_id = _message_id(account, receipt)
+    if message_id is None:
+        return []
+    query = _outbound(account.business_id, account.id).where(Message.id == message_id)
+    found = list(db.session.scalars(query.with_for_update()))
+    if found and receipt.and_before:
+        found += db.session.scalars(_before(found[0], receipt.status).order_by(Message.id).with_for_update())
+    return found
+
+
+def _outbound(business_id: UUID, account_id: UUID) -> Select[Message]:
+    return select(Message).where(
+        Message.business_id == business_id, Message.account_id == account_id, Message.direction == "outbound"
+    )
+
+
+def _lower(status: str) -> list[str]:
+    """List what a message may stand at for this status to raise it, once its calls are answered."""
+    return [name for name, rank in RANK.items() if rank < RANK[status] and name not in UNDER_WAY]
+
+
+def _conversations(account: ChannelAccount, address: str | None) -> Select[Conversation]:
+    return select(Conversation).where(
+        Conversation.business_id == account.business_id,
+        Conversation.account_id == account.id,
+        Conversation.address == address,
+    )
+
+
+def _up_to(account: ChannelAccount, receipt: Receipt) -> Select[Message]:
+    """Find all to a person that the provider took up to the watermark."""
+    to_person = _conversations(account, receipt.person).with_only_columns(Conversation.id)
+    return _outbound(account.business_id, account.id).where(
+        Message.conversation_id.in_(to_person),
+        _taken_at <= receipt.watermark,
+        Message.status.in_(_lower(receipt.status)),
+    )
+
+
+def _before(message: Message, status: str) -> Select[Message]:
+    """Find what went to the same person before a message."""
+    return _outbound(message.business_id, message.account_id).where(
+        Message.conversation_id == message.conversation_id,
+        _taken_at <= (message.provider_at or message.sent_at),
+        Message.id != message.id,
+        Message.status.in_(_lower(status)),
+    )
+
+
+def _keep_watermark(account: ChannelAccount, receipt: Receipt) -> None:
+    """Keep how far a person has come, for a message of which we do not know yet that it went."""
+    query = _conversations(account, receipt.person).order_by(Conversation.last_message_at.desc()).limit(1)
+    conversation = db.session.scalar(query.with_for_update())
+    if conversation is None or receipt.watermark is None:
+        return
+    name, until = f"{receipt.status}_until", receipt.watermark
+    before = conversation.thread.get(name)
+    if before is None or datetime.fromisoformat(before) < until:
+        conversation.thread = conversation.thread | {name: until.isoformat()}
 
 
 def _message_id(account: ChannelAccount, receipt: Receipt) -> UUID | None:

@@ -53,8 +53,10 @@ SERVICE_ORDER = [
     "conversations",
     "reach",
     "messages",
+    "changes",
     "receipts",
     "outbound",
+    "echoes",
     "arrivals",
     "inbound",
 ]
