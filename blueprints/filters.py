@@ -6,7 +6,7 @@ import re
 import unicodedata
 from binascii import crc32
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -14,11 +14,10 @@ import orjson
 from flask import Flask
 from markupsafe import Markup, escape
 
-import channels
 from blueprints import times
 from lib import addresses
 from models import now
-from services import payloads
+from services import payloads, reach
 
 CHANNELS = {
     "whatsapp": ("WhatsApp", "brand-whatsapp"),
@@ -178,11 +177,8 @@ def record_link(business: Any, external_id: str) -> str | None:
 
 def window_closes(conversation: Any) -> datetime | None:
     """Say when the channel stops taking free text, where it does."""
-    if conversation.channel not in channels.KINDS or not conversation.last_inbound_at:
-        return None
-    hours = channels.get(conversation.channel).limits.window_hours
-    closes = conversation.last_inbound_at + timedelta(hours=hours)
-    return closes if hours and closes > now() else None
+    closes = reach.window_closes_at(conversation)
+    return closes if closes and closes > now() else None
 
 
 def with_query(query: Mapping[str, Any], **changes: Any) -> str:

@@ -22,6 +22,12 @@ def clock(at: datetime) -> str:
     return f"{_local(at):%H:%M}"
 
 
+def seconds(at: datetime) -> str:
+    """Write a time as a log does: today's to the second, an older one with its day."""
+    here = _local(at)
+    return f"{here:%H:%M:%S}" if here.date() == _local(now()).date() else f"{here:%-d %b %H:%M:%S}"
+
+
 def full(at: datetime) -> str:
     return f"{_local(at):%A %-d %B %Y, %H:%M:%S %Z}"
 
@@ -96,4 +102,4 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-FILTERS = (iso, clock, full, month, weekday, day, when, soon, elapsed, ago)
+FILTERS = (iso, clock, seconds, full, month, weekday, day, when, soon, elapsed, ago)

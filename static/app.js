@@ -32,9 +32,10 @@
     const node = document.createElement('div');
     node.className = 'toast' + (bad ? ' bad' : '');
     node.append(Object.assign(document.createElement('span'), {textContent: text}));
+    const before = document.activeElement;
     const button = (label, act) => {
       const made = Object.assign(document.createElement('button'), {type: 'button', className: 'btn sm', textContent: label});
-      made.onclick = () => { node.remove(); act(); };
+      made.onclick = () => { node.remove(); if (before?.isConnected) before.focus(); act(); };
       node.append(made);
     };
     if (undo) button('Undo', () => alc.post(undo.url, undo.values).then(alc.apply));
@@ -79,7 +80,8 @@
 
   document.addEventListener('toast', e => alc.toast(e.detail));
   document.addEventListener('htmx:beforeSwap', e => {
-    const {xhr, requestConfig: asked} = e.detail, form = asked.elt;
+    const {xhr, requestConfig: asked} = e.detail, form = asked?.elt;
+    if (!form) return;
     if (xhr.status === 422 && form.matches?.('#menu form')) { // what is wrong comes back in the form
       e.detail.target = $('#menu'); e.detail.swapOverride = 'innerHTML'; e.detail.shouldSwap = true; e.detail.isError = false;
       return;
@@ -132,13 +134,16 @@
 
   // --- menus: one popover, filled by the server, placed beside its button ---
   let opener;
+  const where = new CSSStyleSheet(); // a style attribute would be copied by a swap, which the policy forbids
+  document.adoptedStyleSheets.push(where);
   const place = (menu, at) => {
     const box = at.getBoundingClientRect(), size = menu.getBoundingClientRect(), gap = 4;
     const rtl = getComputedStyle(root).direction === 'rtl', fits = box.left + size.width < innerWidth - 8;
     const left = (fits && !rtl) || box.right - size.width < 8 ? box.left : box.right - size.width;
     const below = box.bottom + gap + size.height < innerHeight - 8 || box.top - gap - size.height < 8;
-    menu.style.left = Math.max(8, Math.min(left, innerWidth - size.width - 8)) + 'px';
-    menu.style.top = Math.max(8, below ? Math.min(box.bottom + gap, innerHeight - size.height - 8) : box.top - gap - size.height) + 'px';
+    const x = Math.max(8, Math.min(left, innerWidth - size.width - 8));
+    const y = Math.max(8, below ? Math.min(box.bottom + gap, innerHeight - size.height - 8) : box.top - gap - size.height);
+    where.replaceSync(`.menu:popover-open{left:${x}px;top:${y}px}`);
   };
   document.addEventListener('toggle', e => {
     const menu = e.target;
@@ -155,10 +160,11 @@
   }, true);
   const focusBack = () => (opener?.isConnected ? opener : opener?.id && document.getElementById(opener.id))?.focus();
   document.addEventListener('htmx:beforeRequest', e => {
-    if (e.detail.target.id === 'menu' && !$('#menu').contains(e.detail.elt)) opener = e.detail.elt;
+    if (e.detail.target?.id === 'menu' && !$('#menu').contains(e.detail.elt)) opener = e.detail.elt;
   });
   document.addEventListener('htmx:afterSwap', e => {
     const target = e.detail.target;
+    if (!target) return;
     if (target.id === 'menu') {
       if (!target.matches(':popover-open')) target.showPopover(); else if (opener) place(target, opener);
       ($('[autofocus]', target) || $('input, [role=menuitem], button', target))?.focus();

@@ -86,7 +86,7 @@
       grow(area);
     }
   }
-  const grow = area => { if (!CSS.supports('field-sizing', 'content')) { area.style.height = 'auto'; area.style.height = area.scrollHeight + 2 + 'px'; } };
+  const grow = area => { if (!CSS.supports('field-sizing', 'content')) area.rows = Math.min(12, Math.max(2, area.value.split('\n').length)); };
   addEventListener('pagehide', () => {
     const f = form();
     if (!f?.dataset.draft) return;

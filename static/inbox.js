@@ -15,7 +15,7 @@
     const all = rows();
     for (const li of all) { // what left this list goes, but not from under the reader
       const here = box.dataset.views && li.dataset.into && !box.matches(li.dataset.into);
-      if (here && !$('[aria-current]', li)) li.remove();
+      if (here && li.id !== 'c-' + thread()?.dataset.number) li.remove();
     }
     const kept = rows(), sorted = [...kept].sort((a, b) => (at(a) < at(b) ? 1 : at(a) > at(b) ? -1 : 0) * (oldest ? -1 : 1));
     const moved = sorted.some((li, i) => kept[i] !== li), fresh = kept.filter(li => !li.dataset.seen);
@@ -74,7 +74,7 @@
   }
   document.addEventListener('visibilitychange', read);
   document.addEventListener('htmx:beforeSwap', e => {
-    if (!e.detail.requestConfig.elt.closest?.('[data-keep-scroll]')) return;
+    if (!e.detail.requestConfig?.elt.closest('[data-keep-scroll]')) return;
     const box = $('.msgs'), from = box.scrollHeight - box.scrollTop;
     document.addEventListener('htmx:afterSettle', () => { box.scrollTop = box.scrollHeight - from; alc.group(); }, {once: true});
   });
@@ -82,7 +82,7 @@
   // --- numbers, title, favourite icon ---
   function numbers() {
     const given = JSON.parse($('#tally')?.value || $('#tally')?.getAttribute('value') || '{}');
-    for (const node of $$('[data-count]')) {
+    for (const node of $$('.nav [data-count]')) {
       const n = given[node.dataset.count] || 0;
       node.textContent = n > 999 ? '>999' : n || '';
       if (node.matches('.hot')) node.hidden = !n;
@@ -101,8 +101,9 @@
   }
   const settle = () => {
     rows().forEach(li => { if (!li.dataset.into) li.dataset.seen = 1; });
-    watch(); paint(); alc.group(); numbers(); read();
-    const base = $('#list')?.dataset.base;
+    watch(); order(); alc.group(); numbers(); read();
+    const base = $('#list')?.dataset.base, name = $('#list-name');
+    if (thread()) name?.removeAttribute('aria-level'); else name?.setAttribute('aria-level', 1);
     $$('.nav [data-view]').forEach(a => a.getAttribute('href') === base ? a.setAttribute('aria-current', 'page') : a.removeAttribute('aria-current'));
   };
   const atBottom = () => {
@@ -126,7 +127,7 @@
   // --- going from one conversation to the next ---
   let keyed = false;
   document.addEventListener('htmx:afterSwap', e => {
-    if (e.detail.target.id !== 'thread' || !thread()) return;
+    if (e.detail.target?.id !== 'thread' || !thread()) return;
     alc.say(`${$('#thread h1').textContent}, conversation opened`);
     if (keyed) $('#thread h1').focus();
     keyed = false;
@@ -138,8 +139,8 @@
     if (leave) alc.after = next();
   });
   document.addEventListener('htmx:afterRequest', e => {
-    const by = e.detail.elt;
-    if (!e.detail.successful || !thread()) return;
+    const by = e.detail.requestConfig?.elt;
+    if (!by || !e.detail.successful || !thread()) return;
     if (by.matches('[data-leave]')) thread().dataset.left = 1;
     if (by.matches('[data-next]') && innerWidth > 720) { const to = by.matches('form') ? next() : alc.after; if (to?.isConnected) to.click(); }
   });

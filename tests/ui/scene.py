@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 from flask import current_app
 
+import channels
 from lib import signing, storage
 from lib.ids import uuid7
 from models import (
@@ -54,7 +55,7 @@ class Scene:
     numbers: dict[str, int] = field(default_factory=dict)
 
 
-def build(kinds: Sequence[str] = ("whatsapp",), *, size: int = 0) -> Scene:
+def build(kinds: Sequence[str] = channels.KINDS, *, size: int = 0) -> Scene:
     """Make the scene and commit it; `size` adds that many plain conversations."""
     business = businesses.create("Acme Outdoor")
     business.crm_name, business.crm_record_url = "Salesforce", "https://acme.lightning.force.com/{external_id}"
