@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -120,9 +123,22 @@ def _kept_secret(path: Path) -> str:
 def load(**overrides: object) -> Settings:
     """Read the settings; raise `ConfigError` with one line for each that makes no sense."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(_env_file=_beside_a_run(overrides), **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as exc:
         raise ConfigError("\n".join(_sentence(error) for error in exc.errors())) from None
+
+
+def _beside_a_run(overrides: dict[str, object]) -> Path | None:
+    """Find what a `make run` on this DATA_DIR has settled, for a command typed beside it without a DATABASE_URL."""
+    if "DATABASE_URL" in overrides or os.environ.get("DATABASE_URL"):
+        return None
+    folder = Path(str(overrides.get("DATA_DIR") or os.environ.get("DATA_DIR") or "var"))
+    with suppress(FileNotFoundError), (folder / "servers.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return folder / "run.env"
+    return None
 
 
 def _sentence(error: object) -> str:

@@ -23,6 +23,7 @@ from flask import Flask
 import config
 import embedded
 import run
+import supervisor
 from tests import servers
 
 
@@ -43,7 +44,7 @@ class Live:
         inherited = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "TMPDIR") if name in os.environ}
         words = {name: str(value) for name, value in (given | overrides).items()}
         self.env = run.environment(inherited | words, services.database_url, services.redis_url)
-        self.commands = {name: run.found(command) for name, command in run.commands(self.env).items()}
+        self.commands = run.commands(self.env)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @cached_property
@@ -112,7 +113,7 @@ class Live:
 
     def flask(self, *words: str) -> Any:
         """Run an operator's command with `--json` and give its answer."""
-        command = [*run.found(["flask"]), "--app", "app", *words, "--json"]
+        command = [*supervisor.found(["flask"]), "--app", "app", *words, "--json"]
         done = subprocess.run(command, cwd=servers.ROOT, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -120,7 +121,7 @@ class Live:
     def _answers(self, name: str) -> bool:
         if name == "worker":
             return self.processes[name].poll() is None
-        return run.answers(self.env["PORT" if name == "web" else "SANDBOX_PORT"])
+        return supervisor.answers(self.env["PORT" if name == "web" else "SANDBOX_PORT"])
 
     def _log_path(self, name: str) -> Path:
         return self.services.folder / f"{name}.log"

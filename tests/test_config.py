@@ -13,7 +13,8 @@ SECRET = "a secret of the tests, forty characters long"
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     for field in config.Settings.model_fields.values():
         monkeypatch.delenv(str(field.alias), raising=False)
 

@@ -34,7 +34,8 @@ FLOORS = {
     "demo": OURS - {"worker", "run", "tests", "bench", "cli"},
     "drain": {"services", "models", "lib", "errors"},
     "worker": OURS - {"run", "tests", "bench", "cli"},
-    "run": {"embedded"},
+    "run": {"embedded", "supervisor"},
+    "supervisor": {"embedded"},
     "embedded": {"embedded"},
     "sandbox": {"sandbox"},
 }

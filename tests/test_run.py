@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+import config
 import embedded
 import run
+import supervisor
 from tests.processes import free_ports
 
 ROOT = Path(__file__).parent.parent
@@ -173,6 +175,21 @@ def test_one_command_runs_on_the_servers_of_a_run_that_goes_on(running: Machine)
     assert done.returncode == 0, done.stderr
     assert "(head)" in done.stdout
     assert running.call(printed_key(running))
+
+
+def test_a_command_typed_beside_a_run_means_that_run(running: Machine) -> None:
+    """As an operator types it: no prefix, and nothing set but where the data lies."""
+    command = [*supervisor.found(["flask"]), "business", "create", "Acme", "--admin-email", "a@acme.example", "--json"]
+    kept = {name: value for name, value in running.env.items() if name in ("PATH", "HOME", "DATA_DIR")}
+    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert running.call(json.loads(done.stdout)["api_key"])["customers"] == []
+
+
+def test_what_a_run_settled_means_nothing_once_it_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "servers.lock").write_text("1")
+    (tmp_path / "run.env").write_text("APP_ENV=development\nPORT=9999\n")
+    assert config.load(DATA_DIR=tmp_path, SECRET_KEY="s" * 40).port != 9999
 
 
 def test_the_environment_wins_over_the_settings_file_and_over_our_defaults(tmp_path: Path) -> None:
