@@ -76,7 +76,8 @@ def finish(response: Response) -> Response:
     """Add what every answer of the API carries, and note the call."""
     if not request.path.startswith(PREFIX):
         return response
-    _open_to_browsers(response)
+    if "Origin" in request.headers:
+        _open_to_browsers(response)
     response.headers["Cache-Control"] = "no-store"
     if "rate" in g:
         response.headers["RateLimit-Limit"] = str(g.rate.limit)

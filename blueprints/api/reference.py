@@ -150,7 +150,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " · ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
-        return f"list of {_kind(schema['items'])}"
+        return f"list of {_kind(schema['items'])}s"
     names = {"uuid": "id", "date-time": "time"}
     kind = names.get(schema.get("format", ""), schema.get("type", "any"))
     return {"string": "text", "boolean": "true · false"}.get(kind, kind)
