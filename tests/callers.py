@@ -62,10 +62,12 @@ class Caller:
         return listed
 
 
-def fetch(url: str, method: str = "GET", body: Any = None, *, key: str = "") -> urllib3.BaseHTTPResponse:
+def fetch(
+    url: str, method: str = "GET", body: Any = None, *, key: str = "", kind: str = "application/json"
+) -> urllib3.BaseHTTPResponse:
     """Ask any address of this machine; a body that is not bytes goes as JSON."""
     data = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
-    headers = {"Content-Type": "application/json"} | ({"x-api-key": key} if key else {})
+    headers = {"Content-Type": kind} | ({"x-api-key": key} if key else {})
     return _http.request(method, url, body=data, headers=headers)
 
 
