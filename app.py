@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g
 from flask.json.provider import JSONProvider
 from flask_migrate import Migrate
 from psycopg.types.json import set_json_loads
@@ -25,6 +26,7 @@ import jobs
 from blueprints import account, api, callbacks, embed, guards, inbox, live, media, operating, problems, screens
 from blueprints import settings as settings_pages
 from lib import logs, storage
+from lib.hot_reads import Reads
 from lib.ids import uuid7
 from models import db
 
@@ -58,12 +60,20 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(text)
 
 
+class App(Flask):
+    """Flask without its look at every function of every request for `async`: we have none."""
+
+    json_provider_class = OrjsonProvider
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: config.Settings | None = None) -> Flask:
     """Build the web application; give the settings in tests, else they come from the environment."""
     settings = settings or config.load()
     logs.configure(settings.log_level)
-    app = Flask("app", root_path=str(ROOT))
-    app.json = OrjsonProvider(app)
+    app = App("app", root_path=str(ROOT))
     app.config.from_mapping(_flask_settings(settings))
     app.extensions["settings"] = settings
     _open_services(app, settings)
@@ -128,7 +138,9 @@ def _open_services(app: Flask, settings: config.Settings) -> None:
     db.init_app(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=False)
     options = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
-    app.extensions["read_engine"] = create_engine(settings.database_url, **options)
+    app.extensions["read_engine"] = engine = create_engine(settings.database_url, **options | {"pool_pre_ping": False})
+    _, connecting = engine.dialect.create_connect_args(engine.url)
+    app.extensions["reads"] = Reads(connecting | options["connect_args"], settings.db_pool_size)
     app.extensions["storage"] = storage.open(settings.storage_url)
     jobs.init_app(app, settings.redis_url)
     channels.configure(settings)
@@ -139,11 +151,12 @@ def _name_request() -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id", "")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "strict-origin-when-cross-origin")
-    if response.mimetype == "text/html" and "Content-Security-Policy" not in response.headers:
-        response.headers["Content-Security-Policy"] = problems.CONTENT_POLICY
-        if not request.path.startswith("/static/"):
-            response.headers.setdefault("Cache-Control", "no-store")
+    headers = response.headers
+    headers["X-Request-Id"] = g.get("request_id", "")
+    headers["X-Content-Type-Options"] = "nosniff"
+    if response.mimetype != "application/json":
+        headers.setdefault("Referrer-Policy", "strict-origin-when-cross-origin")
+    if response.mimetype == "text/html" and "Content-Security-Policy" not in headers:
+        headers["Content-Security-Policy"] = problems.CONTENT_POLICY
+        headers.setdefault("Cache-Control", "no-store")
     return response

@@ -234,6 +234,7 @@ def main() -> None:
     app = create_app()
     with app.app_context():
         app.extensions["read_engine"].dispose()
+        app.extensions["reads"].close()
         db.engine.dispose()
     signal.signal(signal.SIGTERM, _ask_to_stop)
     signal.signal(signal.SIGINT, _ask_to_stop)

@@ -13,20 +13,20 @@ from errors import Conflict, Invalid, NotFound
 from lib import addresses, cursors
 from lib.ids import is_uuid
 from lib.text import like
-from models import Business, reading
+from models import Business, read, reading
 from services.customer_fields import Record
 from services.customer_rows import COLUMNS, Person
 from services.customer_sync import Batch, Outcome
 from services.identities import Key, email_key, phone_key
 
 _SELECT = ", ".join(f"c.{name}" for name in COLUMNS)
-_BY_ID = text(f"""
-    SELECT {_SELECT} FROM customers c WHERE c.business_id = :business_id AND c.id IN (
-        :id, (SELECT customer_id FROM customer_aliases WHERE business_id = :business_id AND id = :id))""")
-_BY_KEY = text(f"""
+_BY_ID = f"""
+    SELECT {_SELECT} FROM customers c WHERE c.business_id = %(business_id)s AND c.id IN (
+        %(id)s, (SELECT customer_id FROM customer_aliases WHERE business_id = %(business_id)s AND id = %(id)s))"""
+_BY_KEY = f"""
     SELECT {_SELECT}, i.scope, i.shared FROM identities i
     JOIN customers c ON c.business_id = i.business_id AND c.id = i.customer_id
-    WHERE i.business_id = :business_id AND i.kind = :kind AND i.value = :value""")
+    WHERE i.business_id = %(business_id)s AND i.kind = %(kind)s AND i.value = %(value)s"""
 
 
 def find(
@@ -180,15 +180,14 @@ def update(business: Business, customer_id: UUID, record: Any) -> tuple[Person, 
 def _by_id(business: Business, customer_id: UUID | str) -> Any | None:
     if not is_uuid(str(customer_id)):
         return None
-    with reading() as connection:
-        return connection.execute(_BY_ID, {"business_id": business.id, "id": str(customer_id)}).first()
+    rows = read(_BY_ID, {"business_id": business.id, "id": UUID(str(customer_id))})
+    return rows[0] if rows else None
 
 
 def _by_external_id(business: Business, external_id: str, system: str | None) -> Any | None:
     params = {"business_id": business.id, "kind": "external_id", "value": external_id}
-    with reading() as connection:
-        rows = [row for row in connection.execute(_BY_KEY, params) if system is None or row.scope == system]
-    if len({row.id for row in rows}) > 1:
+    rows = [row for row in read(_BY_KEY, params) if system is None or row.scope == system]
+    if len(rows) > 1 and len({row.id for row in rows}) > 1:
         raise Conflict(
             "Several systems know this external_id; say which with external_system.",
             code="ambiguous",
@@ -200,14 +199,11 @@ def _by_external_id(business: Business, external_id: str, system: str | None) ->
 
 def _by_address(business: Business, key: Key) -> Any | None:
     params = {"business_id": business.id, "kind": key.kind, "value": key.value}
-    with reading() as connection:
-        row = connection.execute(_BY_KEY, params).first()
-        if row is None or not row.shared:
-            return row
-        query = (
-            f"SELECT c.id FROM customers c WHERE c.business_id = :business_id AND c.{key.kind} = :value ORDER BY c.id"
-        )
-        holders = connection.execute(text(query), params).scalars().all()
+    rows = read(_BY_KEY, params)
+    if not rows or not rows[0].shared:
+        return rows[0] if rows else None
+    query = f"SELECT id FROM customers WHERE business_id = %(business_id)s AND {key.kind} = %(value)s ORDER BY id"
+    holders = [row.id for row in read(query, params)]
     if len(holders) > 1:
         raise Conflict(
             f"Several customers share this {key.kind}; ask by id or external_id.",
@@ -215,7 +211,7 @@ def _by_address(business: Business, key: Key) -> Any | None:
             field=key.kind,
             details={"customer_ids": [str(item) for item in holders]},
         )
-    return row
+    return rows[0]
 
 
 def _owners(business_id: UUID, keys: Sequence[Key]) -> dict[Key, UUID | None]:

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
 import jobs
 from errors import Conflict, Invalid, NotFound
 from lib.ids import uuid7
-from models import Attachment, Business, Conversation, Message, User, db, now, reading
+from models import Attachment, Business, Conversation, Message, User, db, now, read
 from services import conversations, events, reach
 
 MAX_NOTE = 20_000
@@ -175,31 +175,30 @@ def page(
 
 _COLUMNS = """id, conversation_id, customer_id, content, kind, channel, direction, status, error_code, error,
     reply_to_id, sender_kind, sender_id, sender_name, private, created_at, updated_at"""
-_SINCE = text(f"""
-    SELECT {_COLUMNS} FROM messages WHERE business_id = :business_id AND created_at > :since AND (:notes OR NOT private)
-    ORDER BY created_at LIMIT :limit""")
+_SINCE = f"""
+    SELECT {_COLUMNS} FROM messages
+    WHERE business_id = %(business_id)s AND created_at > %(since)s AND (%(notes)s OR NOT private)
+    ORDER BY created_at LIMIT %(limit)s"""
 
 
 def since(business: Business, at: datetime, *, limit: int, include_notes: bool = False) -> tuple[Sequence[Any], bool]:
     """List messages stamped strictly after `at`, oldest first; stamps rise as they become visible, so none is lost."""
     params = {"business_id": business.id, "since": at, "notes": include_notes, "limit": limit + 1}
-    with reading() as connection:
-        rows = connection.execute(_SINCE, params).all()
+    rows = read(_SINCE, params)
     return rows[:limit], len(rows) > limit
 
 
-_FILES = text("""
+_FILES = """
     SELECT id, message_id, filename, mime, size, state, error FROM attachments
-    WHERE business_id = :business_id AND message_id = ANY(:ids) ORDER BY position, id""")
+    WHERE business_id = %(business_id)s AND message_id = ANY(%(ids)s) ORDER BY position, id"""
 
 
 def attachments_of(business: Business, message_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
     """Give the files of many messages in one statement."""
     files: dict[UUID, list[Any]] = {}
     if message_ids:
-        with reading() as connection:
-            for row in connection.execute(_FILES, {"business_id": business.id, "ids": list(message_ids)}):
-                files.setdefault(row.message_id, []).append(row)
+        for row in read(_FILES, {"business_id": business.id, "ids": list(message_ids)}):
+            files.setdefault(row.message_id, []).append(row)
     return files
 
 
@@ -207,15 +206,14 @@ def newest_of_each(
     business: Business, conversation_ids: Sequence[UUID], *, limit: int, include_notes: bool = False
 ) -> dict[UUID, list[Any]]:
     """Give the newest messages of many conversations, one more than `limit` where there are more, oldest first."""
-    query = text(f"""
-        SELECT m.* FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) CROSS JOIN LATERAL (
-            SELECT {_COLUMNS} FROM messages WHERE business_id = :business_id AND conversation_id = wanted.id
-            AND (:notes OR NOT private) ORDER BY created_at DESC LIMIT :limit) AS m""")
+    query = f"""
+        SELECT m.* FROM unnest(CAST(%(ids)s AS uuid[])) AS wanted (id) CROSS JOIN LATERAL (
+            SELECT {_COLUMNS} FROM messages WHERE business_id = %(business_id)s AND conversation_id = wanted.id
+            AND (%(notes)s OR NOT private) ORDER BY created_at DESC LIMIT %(limit)s) AS m"""
     params = {"business_id": business.id, "ids": list(conversation_ids), "notes": include_notes, "limit": limit + 1}
     found: dict[UUID, list[Any]] = {}
-    with reading() as connection:
-        for row in connection.execute(query, params):
-            found.setdefault(row.conversation_id, []).insert(0, row)
+    for row in read(query, params):
+        found.setdefault(row.conversation_id, []).insert(0, row)
     return found
 
 

@@ -6,9 +6,10 @@ Its guard is `guards.api_key`. What every answer carries (CORS, rate limit) and 
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Request, Response, current_app, g, request
 
 from blueprints import guards
 from blueprints.api import (
@@ -58,11 +59,15 @@ for operation in routing.OPERATIONS:
     blueprint.add_url_rule(operation.path, operation.name, operation.run, methods=[operation.method])
 
 
+# Each of these runs for every request of the application, so they look a name up through its proxy once.
+
+
 @blueprint.before_app_request
 def start() -> Response | None:
     """Take the time, and answer a browser that asks whether it may call; nothing is checked for that."""
     g.started = perf_counter()
-    if request.method != "OPTIONS" or not request.path.startswith(PREFIX):
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if asked.method != "OPTIONS" or not asked.path.startswith(PREFIX):
         return None
     response = Response(status=204)
     response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE, OPTIONS"
@@ -74,49 +79,55 @@ def start() -> Response | None:
 @blueprint.after_app_request
 def finish(response: Response) -> Response:
     """Add what every answer of the API carries, and note the call."""
-    if not request.path.startswith(PREFIX):
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if not asked.path.startswith(PREFIX):
         return response
-    if "Origin" in request.headers:
-        _open_to_browsers(response)
-    response.headers["Cache-Control"] = "no-store"
-    if "rate" in g:
-        response.headers["RateLimit-Limit"] = str(g.rate.limit)
-        response.headers["RateLimit-Remaining"] = str(g.rate.remaining)
-        response.headers["RateLimit-Reset"] = str(g.rate.reset)
-    if request.method != "OPTIONS":
-        _note(response)
+    kept: Any = g._get_current_object()  # type: ignore[attr-defined]
+    response.headers.extend(
+        [("Cache-Control", "no-store"), ("Access-Control-Expose-Headers", EXPOSED), *_origins(asked), *_limits(kept)]
+    )
+    if asked.method != "OPTIONS":
+        _note(asked, response, kept)
     return response
 
 
-def _open_to_browsers(response: Response) -> None:
+def _origins(asked: Request) -> list[tuple[str, str]]:
+    """Say which pages may read the answer."""
     allowed = current_app.extensions["settings"].api_allowed_origins
-    origin = request.headers.get("Origin", "")
     if "*" in allowed:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-    else:
-        response.headers["Vary"] = "Origin"
-        if origin in allowed:
-            response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        return [("Access-Control-Allow-Origin", "*")]
+    origin = asked.headers.get("Origin", "")
+    return [("Vary", "Origin"), *([("Access-Control-Allow-Origin", origin)] if origin in allowed else [])]
 
 
-def _note(response: Response) -> None:
-    caller = g.caller if "caller" in g else identify(guards.sent_key())  # an address that no route has
+def _limits(kept: Any) -> list[tuple[str, str]]:
+    if "rate" not in kept:
+        return []
+    rate = kept.rate
+    return [
+        ("RateLimit-Limit", str(rate.limit)),
+        ("RateLimit-Remaining", str(rate.remaining)),
+        ("RateLimit-Reset", str(rate.reset)),
+    ]
+
+
+def _note(asked: Request, response: Response, kept: Any) -> None:
+    caller = kept.caller if "caller" in kept else identify(guards.sent_key())  # an address that no route has
     if caller is None:
         return
     usage.note(
         usage.Call(
             business_id=caller.business.id,
-            id=UUID(g.request_id),
+            id=UUID(kept.request_id),
             api_key_id=caller.id,
             at=now(),
-            method=request.method,
-            path=request.path[:200].replace("\0", ""),
-            query=usage.shown_query(list(request.args.items(multi=True))) if request.query_string else "",
+            method=asked.method,
+            path=asked.path[:200].replace("\0", ""),
+            query=usage.shown_query(list(asked.args.items(multi=True))) if asked.query_string else "",
             status=response.status_code,
-            duration_ms=round((perf_counter() - g.started) * 1000, 3),
-            error_code=g.get("problem"),
-            address=request.remote_addr or "",
-            user_agent=request.headers.get("User-Agent", "")[:300].replace("\0", ""),
+            duration_ms=round((perf_counter() - kept.started) * 1000, 3),
+            error_code=kept.get("problem"),
+            address=asked.remote_addr or "",
+            user_agent=asked.headers.get("User-Agent", "")[:300].replace("\0", ""),
         )
     )
