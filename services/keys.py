@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -49,20 +50,25 @@ class Caller:
     revoked_at: datetime | None
 
 
-_cache: dict[str, tuple[float, Caller]] = {}
+_cache: dict[bytes, tuple[float, Caller]] = {}  # by the hash of a whole key that was found good
 
 
 def identify(text: str) -> Caller | None:
     """Find whose key this is, expired and revoked ones too; None for one that we did not make."""
+    digest = sha256(text.encode("utf-8", "replace")).digest()
+    until, caller = _cache.get(digest, (0.0, None))
+    if monotonic() < until:
+        return caller
+    _cache.pop(digest, None)
     parsed = keys.parse(text)
-    if parsed is None:
+    caller = _read(parsed[0]) if parsed else None
+    if parsed is None or caller is None:
         return None
-    public_id, secret = parsed
-    until, caller = _cache.get(public_id, (0.0, None))
-    if monotonic() >= until:
-        caller = _read(public_id)
-    if caller is None or not hmac.compare_digest(caller.secret_hash, keys.hash_secret(_pepper(), secret)):
+    if not hmac.compare_digest(caller.secret_hash, keys.hash_secret(_pepper(), parsed[1])):
         return None
+    if len(_cache) >= MOST_CACHED:
+        _cache.clear()
+    _cache[digest] = (monotonic() + CACHE_SECONDS, caller)
     return caller
 
 
@@ -174,15 +180,10 @@ def _read(public_id: str) -> Caller | None:
     with Session(current_app.extensions["read_engine"], expire_on_commit=False) as session:
         row = session.execute(query.where(ApiKey.public_id == public_id)).one_or_none()
         session.expunge_all()
-    if row is None:  # not kept: a key works from the moment it is made
-        _cache.pop(public_id, None)
+    if row is None:
         return None
     key, business = row
-    caller = Caller(business, key.id, key.name, frozenset(key.scopes), key.secret_hash, key.expires_at, key.revoked_at)
-    if len(_cache) >= MOST_CACHED:
-        _cache.clear()
-    _cache[public_id] = (monotonic() + CACHE_SECONDS, caller)
-    return caller
+    return Caller(business, key.id, key.name, frozenset(key.scopes), key.secret_hash, key.expires_at, key.revoked_at)
 
 
 def _fill(key: ApiKey, fields: dict[str, Any]) -> None:

@@ -11,11 +11,10 @@ import os
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
 from threading import Lock, Thread
 from time import sleep
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -44,8 +43,7 @@ _writer: int | None = None  # the process whose thread writes; a fork starts its
 _failures = 0  # in a row
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of the API, as it is kept."""
 
     business_id: UUID
@@ -62,7 +60,7 @@ class Call:
     user_agent: str
 
 
-_COLUMNS = [column.name for column in fields(Call)]
+_COLUMNS = ", ".join(Call._fields)
 
 
 def note(call: Call) -> None:
@@ -239,9 +237,9 @@ def _write(engine: Engine, calls: list[Call]) -> None:
 
 
 def _copy(cursor: Any, calls: list[Call]) -> None:
-    with cursor.copy(f"COPY api_calls ({', '.join(_COLUMNS)}) FROM STDIN") as copy:
+    with cursor.copy(f"COPY api_calls ({_COLUMNS}) FROM STDIN") as copy:
         for call in calls:
-            copy.write_row([getattr(call, name) for name in _COLUMNS])
+            copy.write_row(call)
 
 
 def _touch_keys(cursor: Any, calls: list[Call]) -> None:

@@ -72,8 +72,9 @@ Cursor = Annotated[str, Field(max_length=500, description="`next_cursor` of the 
 
 def query(model: type[Model]) -> Model:
     """Read the query string."""
-    arguments = request.args.to_dict()
-    if len(arguments) != sum(1 for _ in request.args.items(multi=True)):
+    given = request.args
+    arguments = given.to_dict()
+    if any(len(given.getlist(name)) > 1 for name in arguments):
         raise Invalid("A parameter of the query is given twice.", code="repeated_parameter")
     for name, value in arguments.items():
         if "\0" in value or "\0" in name:
