@@ -25,7 +25,8 @@ def rate(url: str, *, headers: dict[str, str] | None = None, script: Path | None
     words = [wrk, "-t1", "-c16", f"-d{seconds}s", *(f"-H{name}: {value}" for name, value in (headers or {}).items())]
     done = subprocess.run([*words, *(["-s", str(script)] if script else []), url], capture_output=True, text=True)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert found and "Non-2xx" not in done.stdout, done.stdout + done.stderr
+    assert found, done.stdout + done.stderr
+    assert "Non-2xx" not in done.stdout, done.stdout
     return float(found[1])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 from typing import IO
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -35,7 +36,7 @@ class Sink(asyncio.Protocol):
 
 
 async def main(port: int, path: str) -> None:
-    with open(path, "w", buffering=1) as log:
+    with Path(path).open("w", buffering=1) as log:
         server = await asyncio.get_running_loop().create_server(lambda: Sink(log), "127.0.0.1", port, backlog=512)
         async with server:
             await server.serve_forever()

@@ -55,7 +55,7 @@ def _batches(stage: Stage) -> list[Figure]:
         return _sync(stage, last["records"], "updated")
 
     def copy_updated() -> float:
-        return _copy(stage, "updated", ("customers", "events", "deliveries"))
+        return _copy(stage, "updated", TABLES)
 
     created, floor_created, updated, floor_updated = interleaved(ROUNDS, create, copy_created, update, copy_updated)
     return [

@@ -107,8 +107,8 @@ def _drain(stage: Stage, hook: str) -> float:
     began = stage.db.execute("SELECT clock_timestamp()").fetchone()
     stage.db.execute(
         "INSERT INTO deliveries (business_id, id, endpoint_id, event_sequence, event_type, reason, state,"
-        " attempt_count, next_attempt_at, created_at) SELECT e.business_id, uuidv7(), %s, e.sequence, e.type, 'live', 'pending', 0,"
-        " now(), now() FROM events e, generate_series(1, %s) WHERE e.sequence = 1 AND e.business_id = %s",
+        " attempt_count, next_attempt_at, created_at) SELECT e.business_id, uuidv7(), %s, e.sequence, e.type, 'live',"
+        " 'pending', 0, now(), now() FROM events e, generate_series(1, %s) WHERE e.sequence = 1 AND e.business_id = %s",
         (hook, COUNT, stage.business_id),
     )
     while True:

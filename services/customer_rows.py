@@ -43,7 +43,6 @@ class Person:
 COLUMNS = [column.name for column in fields(Person)]
 _CHANGEABLE = [name for name in COLUMNS if name not in {"business_id", "id", "created_at"}]
 _JSON = {"tags", "custom_fields", "external_ids"}
-_TYPES = dict.fromkeys(_JSON, "jsonb") | {"id": "uuid", "updated_at": "timestamptz"}
 
 
 def lock(business_id: UUID, ids: Collection[UUID], shared: Iterable[Key] = ()) -> dict[UUID, Person]:
@@ -69,22 +68,25 @@ def insert(people: Collection[Person]) -> None:
 
 def update(business_id: UUID, people: Iterable[Person]) -> None:
     """Write changed rows in one statement, in the order of their ids."""
-    ordered = sorted(people, key=lambda person: person.id)
-    if not ordered:
-        return
-    params: dict[str, Any] = {"business_id": business_id}
-    for name in ("id", *_CHANGEABLE):
-        values = [getattr(person, name) for person in ordered]
-        params[name] = [payloads.to_json(value) for value in values] if name in _JSON else values
-    db.session.execute(_UPDATE, params)
+    columns = attrgetter("id", *_CHANGEABLE)
+    rows = [columns(person) for person in sorted(people, key=lambda person: person.id)]
+    if rows:
+        # One JSON text is a fraction of the cost of an array for each column.
+        db.session.execute(_UPDATE, {"business_id": business_id, "rows": payloads.to_json(rows)})
 
 
-_ASSIGNMENTS = ", ".join(
-    "tags = ARRAY(SELECT jsonb_array_elements_text(new.tags))" if name == "tags" else f"{name} = new.{name}"
-    for name in _CHANGEABLE
-)
-_SOURCES = ", ".join(f"CAST(:{name} AS {_TYPES.get(name, 'text')}[])" for name in ("id", *_CHANGEABLE))
+def _assignment(name: str, place: int) -> str:
+    if name in _JSON - {"tags"}:
+        return f"{name} = new.row -> {place}"
+    if name == "tags":
+        return f"tags = ARRAY(SELECT jsonb_array_elements_text(new.row -> {place}))"
+    if name == "updated_at":
+        return f"updated_at = CAST(new.row ->> {place} AS timestamptz)"
+    return f"{name} = new.row ->> {place}"
+
+
 _UPDATE = text(
-    f"UPDATE customers c SET {_ASSIGNMENTS} FROM unnest({_SOURCES}) AS new ({', '.join(('id', *_CHANGEABLE))}) "
-    "WHERE c.business_id = :business_id AND c.id = new.id"
+    f"UPDATE customers c SET {', '.join(_assignment(name, place) for place, name in enumerate(_CHANGEABLE, 1))} "
+    "FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS new (row) "
+    "WHERE c.business_id = :business_id AND c.id = CAST(new.row ->> 0 AS uuid)"
 )
