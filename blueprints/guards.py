@@ -67,6 +67,7 @@ def admin() -> None:
 def api_key() -> None:
     """Let in who holds a key with the route's scope and calls no more often than allowed."""
     # Kept before it is judged: the calls of an expired key stand in its business's log.
+    g.caller = None
     g.caller = caller = keys.identify(sent_key())
     keys.check(caller)
     g.business = caller.business

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select, text, tuple_
+from sqlalchemy import Select, and_, any_, exists, func, literal, or_, select, text, tuple_
 from sqlalchemy.orm import joinedload
 
 from errors import Invalid
@@ -43,7 +43,7 @@ def page(
         if value is not None:
             query = query.where(getattr(Conversation, name) == value)
     if tag:
-        query = query.where(Conversation.tags.contains([tag]))
+        query = query.where(literal(tag) == any_(Conversation.tags))
     if unread:
         query = query.where(Conversation.unread_count > 0)
     if q:

@@ -17,11 +17,11 @@ from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import make_transient_to_detached
 
 from errors import Forbidden, Invalid, NotFound, Unauthenticated
 from lib import keys, signing
-from models import ApiKey, Business, db, now
+from models import ApiKey, Business, db, now, read
 from services import audit, payloads
 
 SCOPES = {
@@ -175,15 +175,23 @@ def shows(key: ApiKey) -> dict[str, Any]:
     }
 
 
+_COLUMNS = [column.name for column in Business.__table__.columns]
+_READ = f"""
+    SELECT k.id AS key_id, k.name AS key_name, k.scopes, k.secret_hash, k.expires_at, k.revoked_at,
+           {", ".join(f"b.{name}" for name in _COLUMNS)}
+    FROM api_keys k JOIN businesses b ON b.id = k.business_id WHERE k.public_id = %(public_id)s"""
+
+
 def _read(public_id: str) -> Caller | None:
-    query = select(ApiKey, Business).join(Business, Business.id == ApiKey.business_id)
-    with Session(current_app.extensions["read_engine"], expire_on_commit=False) as session:
-        row = session.execute(query.where(ApiKey.public_id == public_id)).one_or_none()
-        session.expunge_all()
-    if row is None:
+    rows = read(_READ, {"public_id": public_id})
+    if not rows:
         return None
-    key, business = row
-    return Caller(business, key.id, key.name, frozenset(key.scopes), key.secret_hash, key.expires_at, key.revoked_at)
+    row = rows[0]
+    business = Business(**{name: getattr(row, name) for name in _COLUMNS})
+    make_transient_to_detached(business)
+    return Caller(
+        business, row.key_id, row.key_name, frozenset(row.scopes), row.secret_hash, row.expires_at, row.revoked_at
+    )
 
 
 def _fill(key: ApiKey, fields: dict[str, Any]) -> None:

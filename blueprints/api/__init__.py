@@ -9,7 +9,9 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from flask import Blueprint, Request, Response, current_app, g, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from blueprints import guards
 from blueprints.api import (
@@ -31,7 +33,7 @@ from blueprints.api import (
 )
 from models import now
 from services import usage
-from services.keys import identify
+from services.keys import Caller, identify
 
 RESOURCES = (
     customers,
@@ -112,7 +114,7 @@ def _limits(kept: Any) -> list[tuple[str, str]]:
 
 
 def _note(asked: Request, response: Response, kept: Any) -> None:
-    caller = kept.caller if "caller" in kept else identify(guards.sent_key())  # an address that no route has
+    caller = kept.caller if "caller" in kept else _stray()
     if caller is None:
         return
     usage.note(
@@ -131,3 +133,11 @@ def _note(asked: Request, response: Response, kept: Any) -> None:
             user_agent=asked.headers.get("User-Agent", "")[:300].replace("\0", ""),
         )
     )
+
+
+def _stray() -> Caller | None:
+    """Find out who called an address that no route has, so that a mistyped one stands in the log too."""
+    try:
+        return identify(guards.sent_key())
+    except (SQLAlchemyError, psycopg.Error):
+        return None

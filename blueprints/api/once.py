@@ -1,6 +1,6 @@
 """How a write runs: again when it lost a race, and not again when its `Idempotency-Key` was answered before.
 
-Called by the routing of the API for everything that is not a GET.
+Called by the routing of the API for every operation; a read is only run again when its connection was dead.
 """
 
 from __future__ import annotations
@@ -39,6 +39,17 @@ def run(act: Callable[[], Response]) -> Response:
         idempotency.keep(claim, response.status_code, response.get_data())
         db.session.commit()
         return response
+
+
+def read(act: Callable[[], Response]) -> Response:
+    """Run a read, again if its connection had died in the pool, as all do when the database is restarted."""
+    try:
+        return act()
+    except DBAPIError as exc:
+        if not exc.connection_invalidated:
+            raise
+    db.session.remove()
+    return act()
 
 
 def _racing(act: Callable[[], Response]) -> Response:

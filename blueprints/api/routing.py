@@ -136,4 +136,4 @@ def _runner(method: str, view: View, readers: dict[str, Callable[[], Any]], uplo
             request.max_content_length = current_app.extensions["settings"].api_max_body
         return once.run(act)
 
-    return act if method == "GET" else write
+    return (lambda: once.read(act)) if method == "GET" else write
