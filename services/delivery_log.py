@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.orm import joinedload
 
 from errors import Invalid, NotFound
 from lib import cursors
-from models import Attempt, Business, Delivery, WebhookEndpoint, db, now, reading
+from models import Attempt, Business, Delivery, Event, WebhookEndpoint, db, now, reading
 from services import payloads
 
 STATES = ("pending", "delivered", "failed")
@@ -26,16 +26,22 @@ def page(
     state: str | None = None,
     event: str | None = None,
     event_id: UUID | None = None,
+    about: UUID | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Delivery], str | None]:
-    """List deliveries, the newest first."""
+    """List deliveries, the newest first. `retrying` is a state, too; `about` is the id of an event or a delivery."""
     query = select(Delivery).where(Delivery.business_id == business.id)
+    if state == "retrying":
+        state, query = "pending", query.where(Delivery.attempt_count > 0)
     for column, value in ((Delivery.endpoint_id, endpoint_id), (Delivery.state, state), (Delivery.event_type, event)):
         if value is not None:
             query = query.where(column == value)
+    if about:
+        told = select(Event.sequence).where(Event.business_id == business.id, Event.id == about)
+        query = query.where(or_(Delivery.id == about, Delivery.event_sequence == told.scalar_subquery()))
     if event_id:
         query = query.where(Delivery.event.has(id=event_id))
     if since:
@@ -62,10 +68,45 @@ def attempts(business: Business, delivery_id: UUID) -> Sequence[Attempt]:
     return db.session.scalars(query.order_by(Attempt.number, Attempt.part)).all()
 
 
+def last_attempts(business: Business, delivery_ids: Sequence[UUID]) -> dict[UUID, Any]:
+    """Give the last request of each of these deliveries: status, error kind and how long it took."""
+    query = text("""
+        SELECT DISTINCT ON (delivery_id) delivery_id, status, error_kind, duration_ms FROM attempts
+        WHERE business_id = :business_id AND delivery_id = ANY(:ids) ORDER BY delivery_id, number DESC, part DESC""")
+    with reading() as connection:
+        rows = connection.execute(query, {"business_id": business.id, "ids": list(delivery_ids)})
+        return {row.delivery_id: row for row in rows}
+
+
+def trouble(business: Business, endpoint: WebhookEndpoint) -> Any:
+    """Say what failed and has not arrived since: `count`, `since`, `until`, the commonest `error`, of how many kinds."""
+    query = text("""
+        SELECT count(*) AS count, min(created_at) AS since, max(finished_at) AS until,
+               mode() WITHIN GROUP (ORDER BY last_error) AS error, count(DISTINCT last_error) AS kinds
+        FROM (SELECT d.created_at, d.finished_at, d.last_status, d.last_error FROM deliveries d
+              WHERE d.endpoint_id = :endpoint_id AND d.state = 'failed' AND d.reason <> 'test' AND NOT EXISTS (
+                  SELECT FROM deliveries later WHERE later.business_id = d.business_id AND later.id > d.id
+                  AND later.event_sequence = d.event_sequence AND later.endpoint_id = d.endpoint_id
+                  AND later.state IN ('delivered', 'pending')) LIMIT 100000) AS failed""")
+    with reading() as connection:
+        return connection.execute(query, {"endpoint_id": endpoint.id}).one()
+
+
+def answered_after(business: Business, endpoint: WebhookEndpoint, at: datetime) -> datetime | None:
+    """Say when the endpoint first answered well after a failure; None while it has not."""
+    query = text("""
+        SELECT finished_at FROM deliveries
+        WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id >= :first AND state = 'delivered'
+          AND finished_at > :at ORDER BY id LIMIT 1""")
+    params = {"business_id": business.id, "endpoint_id": endpoint.id, "first": _first_id(at - timedelta(days=1))}
+    with reading() as connection:
+        return connection.scalar(query, params | {"at": at})
+
+
 def health(business: Business, endpoint_ids: Sequence[UUID], hours: int = 24) -> dict[UUID, Any]:
     """Give each endpoint's figures of the last hours: delivered, failed, waiting, retried, p50 and p95 in ms, lag."""
     query = text("""
-        SELECT e.id, f.*, w.waiting, w.lag FROM unnest(CAST(:ids AS uuid[])) AS e (id)
+        SELECT e.id, f.*, w.waiting, w.lag, w.retrying FROM unnest(CAST(:ids AS uuid[])) AS e (id)
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
                    count(*) FILTER (WHERE d.state = 'failed') AS failed,
@@ -75,9 +116,10 @@ def health(business: Business, endpoint_ids: Sequence[UUID], hours: int = 24) ->
                    max(d.finished_at) AS last_at
             FROM deliveries d LEFT JOIN attempts a ON a.business_id = d.business_id AND a.delivery_id = d.id
                 AND a.number = d.attempt_count AND a.part = 1
-            WHERE d.business_id = :business_id AND d.endpoint_id = e.id AND d.id >= :first) AS f
+            WHERE d.business_id = :business_id AND d.endpoint_id = e.id AND d.id >= :first AND d.reason <> 'test') AS f
         CROSS JOIN LATERAL (
-            SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(d.created_at)), 0) AS lag
+            SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(d.created_at)), 0) AS lag,
+                   count(*) FILTER (WHERE d.attempt_count > 0) AS retrying
             FROM deliveries d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS w""")
     params = {"business_id": business.id, "ids": list(endpoint_ids), "first": _first_id(now() - timedelta(hours=hours))}
     with reading() as connection:
@@ -93,6 +135,7 @@ def bars(business: Business, endpoint: WebhookEndpoint, *, since: datetime, buck
                count(*) FILTER (WHERE state = 'delivered' AND attempt_count > 1) AS retried,
                count(*) FILTER (WHERE state = 'failed') AS failed
         FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id >= :first
+          AND reason <> 'test'
         GROUP BY 1""")
     params = {
         "business_id": business.id,

@@ -102,20 +102,24 @@ def settle() -> None:
     _settle(db.session())
 
 
-def write_test(business_id: UUID, data: dict[str, Any]) -> Event:
-    """Write a `webhook.test` event at once; it stands in the log like any other, and goes to nobody by itself."""
+def write_test(business_id: UUID, data: dict[str, Any], kind: str = "webhook.test") -> Event:
+    """Write a test at once; it goes to nobody by itself.
+
+    Its body may look like an event of any kind, but in the log it is a `webhook.test`: nobody takes it for a fact.
+    """
     _settle(db.session())
-    fact = _Fact("webhook.test", lambda: data, None, None, None, None, None)
+    fact = _Fact(kind, lambda: data, None, None, None, None, None)
     row = db.session.execute(_STAMP, {"business_id": business_id, "stamps": 1, "facts": 1, "conversations": 0}).one()
-    rows = _render(business_id, [fact], row.last_at, row.last_sequence)
-    write(Event, _EVENT, rows)
-    return Event(**dict(zip(_EVENT, rows[0], strict=True)))
+    (rendered,) = _render(business_id, [fact], row.last_at, row.last_sequence)
+    columns = dict(zip(_EVENT, rendered, strict=True)) | {"type": "webhook.test"}
+    write(Event, _EVENT, [tuple(columns.values())])
+    return Event(**columns)
 
 
 def page(business_id: UUID, *, after: int, types: list[str] | None, limit: int) -> list[Event]:
-    """Give the events after a sequence, oldest first."""
+    """Give the events after a sequence, oldest first; tests only to those who name them."""
     query = select(Event).where(Event.business_id == business_id, Event.sequence > after)
-    query = query.where(Event.type.in_(types or TYPES))
+    query = query.where(Event.type.in_(types or TYPES.keys() - {"webhook.test"}))
     return list(db.session.scalars(query.order_by(Event.sequence).limit(limit)))
 
 
@@ -156,7 +160,7 @@ _STAMP = text("""
     SELECT stamp.*, (
         SELECT coalesce(json_agg(json_build_object('id', id, 'events', events, 'channels', channels,
                                                    'direction', direction)), '[]')
-        FROM webhook_endpoints WHERE business_id = :business_id AND state <> 'disabled') AS endpoints
+        FROM webhook_endpoints WHERE business_id = :business_id AND state IN ('active', 'paused')) AS endpoints
     FROM stamp""")
 
 

@@ -31,7 +31,7 @@ _FIGURES = text("""
     SELECT (SELECT count(*) FROM callbacks WHERE processed_at IS NULL) AS callbacks_waiting,
            (SELECT count(*) FROM messages WHERE next_attempt_at IS NOT NULL) AS messages_queued,
            (SELECT count(*) FROM attachments WHERE next_attempt_at IS NOT NULL) AS files_waiting,
-           (SELECT count(*) FROM webhook_endpoints WHERE state <> 'active') AS endpoints_stopped,
+           (SELECT count(*) FROM webhook_endpoints WHERE state IN ('paused', 'disabled')) AS endpoints_stopped,
            (SELECT count(*) FROM channel_accounts WHERE state = 'attention') AS accounts_in_trouble,
            coalesce((SELECT extract(epoch FROM now() - min(oldest.at)) FROM webhook_endpoints e CROSS JOIN LATERAL (
                SELECT min(next_attempt_at) AS at FROM deliveries d

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 import jobs
 from errors import Invalid, NotFound
 from lib.ids import uuid7
-from models import Business, Delivery, Replay, WebhookEndpoint, db, now
+from models import Business, Delivery, Replay, WebhookEndpoint, db, now, reading
 from services import events, payloads
 
 STEP = 1000  # deliveries
@@ -76,9 +76,17 @@ def page(business: Business, endpoint: WebhookEndpoint, limit: int = 20) -> Sequ
 
 
 def stop(replay: Replay) -> None:
-    """Take no further step; what is under way goes out."""
-    if replay.state == "running":
+    """Take no further step, and take back what nobody has begun to send; what is under way goes out."""
+    if replay.state == "running" or outcome(replay)["pending"]:
         replay.state, replay.finished_at = "stopped", now()
+        db.session.execute(text(_TAKE_BACK), _params(replay) | {"id": replay.id})
+
+
+def outcome(replay: Replay) -> dict[str, int]:
+    """Count its deliveries by what became of them: `pending`, `delivered`, `failed`."""
+    with reading() as connection:
+        found = connection.execute(text(_OUTCOME), _params(replay) | {"id": replay.id})
+        return {"pending": 0, "delivered": 0, "failed": 0} | {row.state: row.count for row in found}
 
 
 def count(replay: Replay) -> int:
@@ -111,6 +119,12 @@ def shows(replay: Replay) -> dict[str, Any]:
     }
 
 
+# Ids rise with time, so that the log's index finds a replay's deliveries behind those that were there before it.
+_OUTCOME = """SELECT state, count(*) AS count FROM deliveries WHERE business_id = :business_id
+    AND endpoint_id = :endpoint_id AND id > :id AND replay_id = :id GROUP BY state"""
+# Whose lease runs has a next attempt ahead.
+_TAKE_BACK = """DELETE FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id > :id
+    AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= now()"""
 _SOURCES = {
     "chosen": """SELECT sequence FROM events WHERE business_id = :business_id AND sequence = ANY(:chosen)
         AND sequence > :after""",

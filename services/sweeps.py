@@ -131,6 +131,7 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (60, _trim("callbacks", "received_at", lambda: 14, "AND processed_at IS NOT NULL")),
     (60, _trim("parked_receipts", "created_at", lambda: 7)),
     (60, embeds.sweep_expired),
+    (60, _trim("webhook_endpoints", "updated_at", lambda: 1, "AND state = 'draft'")),
     (60, _trim("deliveries", "created_at", _days("webhook_retention_days"), "AND state <> 'pending'")),
 )
 
