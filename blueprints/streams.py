@@ -7,6 +7,7 @@ and whose right to look is over. A stream holds no connection to the database wh
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -18,15 +19,24 @@ from blueprints import embed_fragments, fragments
 from errors import Invalid
 from lib.live_hub import BYE, Hub
 from models import db
-from services import embeds, news, team
+from services import embeds, events, news, team
+from services import keys as api_keys
 
 log = structlog.get_logger()
 
-AGENTS = "agents"  # an audience; every other one is the id of the customer whom an embed shows
+AGENTS = "agents"  # an audience
+SYSTEMS = "systems"  # likewise, of API keys; every other one is the id of the customer whom an embed shows
 MOST_READ = 2000  # events in one go
 MOST_SHOWN = 500  # fragments; a screen that missed more fetches itself anew
 START_AFRESH = b"event: reset\n\n"
-SEEN_EVERY = 30.0  # seconds between two notes that an iframe is still there
+SEEN_EVERY = 10.0  # seconds between two notes that an iframe is still there
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHold:
+    """The right to look that an API key gives."""
+
+    id: UUID
 
 
 def init_app(app: Flask) -> None:
@@ -70,6 +80,8 @@ def _missed(business_id: UUID, audience: Hashable, after: int | None, until: int
 
 def _frames(audience: Hashable, newest: int, rows: Sequence[Any]) -> bytes:
     """Render events for one audience; of several that say the same of one thing, the last is enough."""
+    if audience == SYSTEMS:
+        return _reset(newest) if len(rows) > MOST_READ else _events(rows)
     if audience != AGENTS:
         rows = [row for row in rows if row.customer_id == audience] if len(rows) <= MOST_READ else rows
     last = {(row.type, row.message_id or row.conversation_id or row.customer_id): row for row in rows}
@@ -78,6 +90,13 @@ def _frames(audience: Hashable, newest: int, rows: Sequence[Any]) -> bytes:
         return _reset(newest)
     render = fragments.for_event if audience == AGENTS else embed_fragments.for_event
     return b"".join(_frame(row.sequence, render(row)) for row in shown)
+
+
+def _events(rows: Sequence[Any]) -> bytes:
+    """Write events as webhooks carry them."""
+    told = [row.sequence for row in rows if row.type in events.TYPES]
+    found = news.bodies(rows[0].business_id, told) if told else ()
+    return b"".join(b"id: %d\nevent: %s\ndata: %s\n\n" % (row.sequence, row.type.encode(), row.body) for row in found)
 
 
 def _frame(sequence: int, html: str | None) -> bytes:
@@ -122,14 +141,17 @@ class _Source:
     def farewells(self, keys: Collection[Hashable]) -> Mapping[Hashable, bytes]:
         people = {key for key in keys if isinstance(key, str)}
         visits = {key for key in keys if isinstance(key, tuple)}
+        held = {key for key in keys if isinstance(key, KeyHold)}
         with self._app.app_context():
             signed_in = team.signed_in(people) if people else set()
+            good = api_keys.alive([key.id for key in held]) if held else set()
             living = embeds.living([session_id for session_id, _ in visits]) if visits else {}
             if visits and monotonic() > self._seen_at + SEEN_EVERY:
                 self._seen_at = monotonic()
                 embeds.touch(living)
                 db.session.commit()
         over: dict[Hashable, bytes] = dict.fromkeys(people - signed_in, BYE)
+        over |= {key: BYE for key in held if key.id not in good}
         over |= {visit: BYE for visit in visits if visit[0] not in living}
         # Merged meanwhile: the page fetches the kept customer's timeline and comes back for that one's stream.
         return over | {visit: START_AFRESH for visit in visits if living.get(visit[0], visit[1]) != visit[1]}
