@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import make_transient_to_detached
 
 from errors import Forbidden, Invalid, NotFound, Unauthenticated
@@ -88,6 +88,16 @@ def authenticate(text: str) -> Caller:
     check(caller)
     assert caller is not None
     return caller
+
+
+def alive(key_ids: Collection[UUID]) -> set[UUID]:
+    """Say which of these keys are still good."""
+    query = select(ApiKey.id).where(
+        ApiKey.id.in_(key_ids),
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now()),
+    )
+    return set(db.session.scalars(query))
 
 
 def allows(caller: Caller, scope: str) -> bool:

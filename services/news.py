@@ -1,4 +1,4 @@
-"""What open screens have not seen yet: the events after a sequence, without their bodies. Read by the live stream."""
+"""What open screens have not seen yet: the events after a sequence, their bodies apart. Read by the live stream."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ _AFTER = """
     SELECT business_id, sequence, type, created_at, customer_id, conversation_id, message_id, channel, direction
     FROM events WHERE business_id = :business_id AND sequence > :after{mine} ORDER BY sequence LIMIT :limit"""
 _ALL, _MINE = text(_AFTER.format(mine="")), text(_AFTER.format(mine=" AND customer_id = :customer_id"))
+
+
+_BODIES = text("""
+    SELECT sequence, id, type, body FROM events
+    WHERE business_id = :business_id AND sequence = ANY(:sequences) AND body <> '' ORDER BY sequence""")
+
+
+def bodies(business_id: UUID, sequences: Collection[int]) -> Sequence[Any]:
+    """Give the webhook bodies of some events, as far as they have one."""
+    with reading() as connection:
+        return connection.execute(_BODIES, {"business_id": business_id, "sequences": list(sequences)}).all()
 
 
 def newest(business_ids: Collection[UUID]) -> dict[UUID, int]:

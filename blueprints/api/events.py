@@ -8,7 +8,7 @@ import orjson
 from flask import Response, g
 from pydantic import Field
 
-from blueprints import answers
+from blueprints import answers, streams
 from blueprints.api.parsing import Query
 from blueprints.api.routing import Routes
 from blueprints.api.shapes import Id, Shown, Time
@@ -22,6 +22,11 @@ class EventsQuery(Query):
     after: int = Field(0, ge=0, le=2**53, description="The `sequence` of the last event you saw; 0 is the beginning.")
     type: str | None = Field(None, max_length=500, description="One type, or several with commas between.")
     limit: int = Field(100, ge=1, le=1000)
+    stream: bool = Field(
+        False,
+        description="Answer with a stream (`text/event-stream`): what came after `after`, then what happens. "
+        "`event: reset` means that you missed too many; read the log up to its end and come back.",
+    )
 
 
 class LoggedEvent(Shown):
@@ -47,6 +52,8 @@ def show(query: EventsQuery) -> Response:
 
     Oldest first, after a sequence. What a webhook told stands here too, for as long as events are kept.
     """
+    if query.stream:
+        return streams.answer(g.business.id, streams.SYSTEMS, streams.KeyHold(g.caller.id))
     types = query.type.split(",") if query.type else None
     for name in types or ():
         if name not in events.TYPES:

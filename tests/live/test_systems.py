@@ -22,13 +22,13 @@ def call(live: Live, key: str, method: str, path: str, body: Any = None) -> Any:
 def event(stream: Any) -> tuple[int, str, Any]:
     """Read the next event of a stream."""
     found: dict[str, str] = {}
-    while line := stream.readline().decode().rstrip("\n") or found == {}:
-        if isinstance(line, str) and line:
-            name, _, value = line.partition(": ")
+    while raw := stream.readline():
+        name, _, value = raw.decode().rstrip("\n").partition(": ")
+        if value:
             found[name] = value
         if "data" in found:
-            break
-    return int(found["id"]), found["event"], json.loads(found["data"])
+            return int(found["id"]), found["event"], json.loads(found["data"])
+    raise AssertionError("the stream ended")
 
 
 def test_a_key_hears_what_it_missed_and_then_what_happens_until_it_is_revoked(live: Live) -> None:
