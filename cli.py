@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,16 +15,17 @@ from flask.cli import AppGroup
 
 import demo
 import jobs
+import listen
 from demo import phones
 from errors import AppError
-from models import Business, ChannelAccount, db
+from models import Business, ChannelAccount, db, now
 from services import businesses, channel_accounts, keys, team
 
 as_json = click.option("--json", "json", is_flag=True, help="Print one JSON object.")
 
 
 def register(app: Flask) -> None:
-    for command in (business, api_key, fill_demo, sandbox):
+    for command in (business, api_key, fill_demo, sandbox, listen_here):
         app.cli.add_command(command)
 
 
@@ -79,6 +81,27 @@ def fill_demo(json: bool) -> None:
         except phones.SandboxError as exc:  # the business is there all the same
             click.echo(f"Not connected to the provider sandbox: {exc.message}", err=True)
     _print(shown, json)
+
+
+@click.command("listen")
+@click.option("--forward-to", "url", required=True, help="Where your receiver listens: http://localhost:3000/hook")
+@click.option("--business", "business_id", default="", help="Its id, or its name; the first one when left out.")
+@click.option("--secret", default="", help="Sign with this; made up when left out.")
+@click.option("--events", default="", help="Only these types, with commas between.")
+def listen_here(url: str, business_id: str, secret: str, events: str) -> None:
+    """Forward a business's webhooks to this machine, until Ctrl-C, with no tunnel."""
+    with _refusals():
+        made = _business(business_id) if business_id else businesses.first()
+        key, text = keys.create(made, "flask listen", ["messages:read"], expires_at=now() + timedelta(days=1))
+        db.session.commit()
+    base_url = f"http://127.0.0.1:{current_app.extensions['settings'].port}/functions/v1"
+    try:
+        listen.run(base_url, text, url, secret=secret, events=events, say=click.echo)
+    except KeyboardInterrupt:
+        click.echo()
+    finally:
+        keys.revoke(made, key)
+        db.session.commit()
 
 
 @sandbox.command("say")

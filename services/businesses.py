@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 
-from errors import Invalid
+from errors import Invalid, NotFound
 from lib import frame_origins
 from lib.ids import uuid7
 from models import Business, BusinessClock, db
@@ -118,3 +118,11 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "crm_record_url": _record_url,
     "embed_origins": _origins,
 }
+
+
+def first() -> Business:
+    """Give the oldest business; raise `NotFound` where there is none yet."""
+    business = db.session.query(Business).order_by(Business.created_at).first()
+    if business is None:
+        raise NotFound("There is no business yet. Make one with: flask business create NAME --admin-email E")
+    return business

@@ -30,6 +30,7 @@ FLOORS = {
     "services": {"services", "models", "jobs", "channels", "lib", "errors"},
     "blueprints": {"blueprints", "services", "models", "jobs", "lib", "errors"},
     "app": {"blueprints", "channels", "cli", "config", "errors", "jobs", "lib", "models"},
+    "listen": set(),
     "cli": OURS - {"worker", "run", "tests", "bench"},
     "demo": OURS - {"worker", "run", "tests", "bench", "cli"},
     "drain": {"services", "models", "lib", "errors"},
