@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from sandbox import control, look, phone, whatsapp
+from sandbox import control, instagram, look, messenger, phone, whatsapp
 from sandbox.errors import Dropped, Refused
+from sandbox.messaging import files
 from sandbox.meta import graph
 from sandbox.meta.errors import GraphError
 from sandbox.whatsapp import media
 from sandbox.world import World, world
 
-ROOMS = (whatsapp.room,)  # a new provider adds its line here
+ROOMS = (whatsapp.room, messenger.room, instagram.room)  # a new provider adds its line here
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
@@ -37,7 +38,7 @@ def create_app(here: World) -> Flask:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(Dropped, _dropped)
     app.register_error_handler(HTTPException, _http_error)
-    for blueprint in (control.blueprint, phone.blueprint, media.blueprint, graph.blueprint):
+    for blueprint in (control.blueprint, phone.blueprint, media.blueprint, files.blueprint, graph.blueprint):
         app.register_blueprint(blueprint)
     return app
 

@@ -74,7 +74,7 @@ class TestDemo:
 
     def test_conversations_are_in_every_state(self, demo: Caller) -> None:
         rows = db.session.query(Conversation).filter_by(business_id=UUID(demo.business_id)).all()
-        assert sorted(row.number for row in rows) == list(range(1, 31))
+        assert sorted(row.number for row in rows) == list(range(1, 34))
         assert {row.status for row in rows} == {"open", "pending", "snoozed", "closed"}
         assert any(row.assignee_id is None for row in rows)
         assert any(row.unread_count for row in rows)

@@ -14,6 +14,8 @@ CODES: dict[int, tuple[int, str, str]] = {
     33: (400, "Parameter value is not valid", "The business phone number has been deleted."),
     100: (400, "Invalid parameter", "Invalid parameter"),
     190: (401, "Access token has expired", ""),
+    551: (400, "Person unavailable", "This person isn't available right now."),
+    613: (400, "Calls to this api have exceeded the rate limit", ""),
     368: (403, "Temporarily blocked for policies violations", "The account has been restricted."),
     80007: (429, "Rate limit issues", "The WhatsApp Business Account has reached its rate limit."),
     130429: (429, "Rate limit hit", "Cloud API message throughput has been reached."),

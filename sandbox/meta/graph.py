@@ -22,6 +22,13 @@ from sandbox.world import Node, World, world
 
 blueprint = Blueprint("graph", __name__)
 OLDEST, NEWEST = 21, 26  # Graph versions alive in November 2026
+_TROUBLE = {
+    "rate_limit": 130429,
+    "pair_rate_limit": 131056,
+    "server_error": 131000,
+    "unavailable": 131016,
+    "expired_token": 190,
+}
 _HTML = (
     "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body></html>"
 )
@@ -38,7 +45,7 @@ def graph(version: str, node_id: str, edge: str = "") -> Response:
     facts = {"account": node.account, "on": edge or node.kind}
     if fault := here.faults.take("before", node.provider, **facts):
         g.note = fault.kind
-        return _strike(fault)
+        return _strike(here, node.provider, fault)
     handler = node.verbs.get((request.method, edge))
     if handler is None:
         raise _unsupported(node_id)
@@ -53,7 +60,7 @@ def graph(version: str, node_id: str, edge: str = "") -> Response:
 @blueprint.app_errorhandler(GraphError)
 def refuse(error: GraphError) -> Response:
     """Write a refusal in the Graph API's shape."""
-    answer = _answer(error.body("whatsapp"), error.status)
+    answer = _answer(error.body("whatsapp" if g.provider in ("", "whatsapp") else ""), error.status)
     if error.code == 190:
         answer.headers["WWW-Authenticate"] = f'OAuth "Facebook Platform" "invalid_token" "{error.message}"'
     return answer
@@ -130,19 +137,14 @@ def _unsupported(node_id: str) -> GraphError:
     )
 
 
-def _strike(fault: Fault) -> Response:
+def _strike(here: World, provider: str, fault: Fault) -> Response:
     """Answer with the trouble that was ordered, without doing anything."""
     if fault.kind == "server_error_html":
         return Response(_HTML, 500, mimetype="text/html")
     if fault.kind == "drop_before_accept":
         raise Dropped
-    code = {
-        "rate_limit": 130429,
-        "pair_rate_limit": 131056,
-        "server_error": 131000,
-        "unavailable": 131016,
-        "expired_token": 190,
-    }.get(fault.kind) or int(fault.data.get("code", 131000))
+    codes = _TROUBLE | dict(here.rooms[provider].trouble)
+    code = codes.get(fault.kind) or int(fault.data.get("code", codes["server_error"]))
     message = "Error validating access token: Session has expired." if fault.kind == "expired_token" else ""
     raise GraphError(
         code,

@@ -1,6 +1,6 @@
 """The WhatsApp room: Cloud API, its webhooks, and the customers who write.
 
-Floors, lowest first: accounts, people < envelopes, shapes < media, templates, interactive, rules < statuses, messages,
+Floors, lowest first: accounts, people < envelopes < media, templates, interactive, rules < statuses, messages,
 chats < customers, phones, nodes.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.meta import shapes
 from sandbox.meta.errors import GraphError
-from sandbox.whatsapp import shapes
 
 _ACTION = "interactive['action']"
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from sandbox.meta import shapes
 from sandbox.meta.errors import GraphError
-from sandbox.whatsapp import interactive, shapes, templates
+from sandbox.whatsapp import interactive, templates
 from sandbox.whatsapp.people import BSUID
 
 View = dict[str, Any]

@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from sandbox.errors import Refused
+from sandbox.meta import shapes
 from sandbox.meta.errors import GraphError
-from sandbox.whatsapp import shapes
 
 VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MEDIA = {"IMAGE": "image", "VIDEO": "video", "DOCUMENT": "document"}

@@ -19,7 +19,10 @@ def test_the_sandbox_shares_no_code_with_the_product_and_imports_little():
 
 
 def test_rooms_never_import_each_other():
-    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"meta"}
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {
+        "meta",
+        "messaging",
+    }  # what several rooms stand on
     for room in rooms:
         for path in (ROOT / room).glob("*.py"):
             others = [other for other in rooms - {room} if f"sandbox.{other}" in path.read_text()]
