@@ -81,7 +81,7 @@
       if (m.state) state(m.state);
       if (m.reset !== undefined && (!m.to || m.to === me)) reset(m.reset);
     };
-    now = {retry, last: () => last, stop: () => { stop(); channel?.close(); }, bye: () => { post({bye: 1}); stop(); }};
+    now = {retry, lose: () => request?.abort(), last: () => last, stop: () => { stop(); channel?.close(); }, bye: () => { post({bye: 1}); stop(); }};
     if (!channel) return lead();
     post({hello: last, me});
     navigator.locks.request('live:' + scope, {signal: lock.signal}, () => new Promise(end => {
@@ -142,6 +142,7 @@
   document.addEventListener('focusout', () => held.size && setTimeout(() => [...held.values()].forEach(put)));
 
   addEventListener('online', () => now.retry?.());
+  addEventListener('offline', () => now.lose?.());
   document.addEventListener('submit', e => e.target.getAttribute('action') === '/logout' && now.bye?.());
   self.live = {start, upsert, retry: () => now.retry?.(), stop: () => now.stop?.(), bye: () => now.bye?.(),
     get retryAt() { return now.retryAt; }, get last() { return now.last?.(); }};
