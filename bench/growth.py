@@ -61,8 +61,8 @@ _FILL = (
            now())""",
     """INSERT INTO customers (business_id, id, name, external_ids, external_id, external_system, tags,
            custom_fields, search, created_at, updated_at)
-       SELECT %(business)s, uuidv7(), 'Person ' || n, jsonb_build_object('default', 'X' || n), 'X' || n, 'default', '{}',
-           '{}', 'person ' || n, now(), now() FROM generate_series(0, %(people)s - 1) AS n""",
+       SELECT %(business)s, uuidv7(), 'Person ' || n, jsonb_build_object('default', 'X' || n), 'X' || n, 'default',
+           '{}', '{}', 'person ' || n, now(), now() FROM generate_series(0, %(people)s - 1) AS n""",
     """INSERT INTO identities (business_id, kind, value, scope, customer_id, shared, created_at)
        SELECT business_id, 'external_id', external_id, 'default', id, false, now() FROM customers
        WHERE business_id = %(business)s""",

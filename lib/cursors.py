@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -44,4 +45,4 @@ def _str(part: Any) -> str:
     return part
 
 
-_PARSERS = {datetime: _time, UUID: lambda part: UUID(part), int: _int, str: _str}
+_PARSERS: dict[type, Callable[[Any], Any]] = {datetime: _time, UUID: UUID, int: _int, str: _str}

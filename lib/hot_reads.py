@@ -50,7 +50,7 @@ class Reads:
 
     def _on(self, connection: psycopg.Connection[Any], query: str, params: Mapping[str, Any]) -> list[Any]:
         try:
-            rows = connection.execute(query, params).fetchall()  # type: ignore[arg-type]
+            rows = connection.execute(query, params).fetchall()
         except BaseException:
             connection.close()
             raise

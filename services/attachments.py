@@ -68,17 +68,19 @@ def usable(business: Business, references: Sequence[str]) -> list[Attachment]:
 
 def read(attachment: Attachment) -> bytes:
     """Give the whole file."""
-    return _store().get(_key(attachment))
+    data: bytes = _store().get(_key(attachment))
+    return data
 
 
 def stream(attachment: Attachment) -> Iterator[bytes]:
     """Give the file piece by piece; what is missing or unreachable is raised at once."""
     try:
-        return _store().chunks(_key(attachment))
+        pieces: Iterator[bytes] = _store().chunks(_key(attachment))
     except storage.Missing:
         raise NotFound("This file is gone.", code="attachment_not_found") from None
     except storage.StorageError:
         raise Unavailable("The file store does not answer.", headers={"Retry-After": "5"}) from None
+    return pieces
 
 
 def _keep(business_id: UUID, name: str, mime: str, data: bytes) -> Attachment:

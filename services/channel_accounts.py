@@ -53,7 +53,8 @@ def newest(kind: str, business: Business | None = None, *, named: str = "") -> C
     if named:
         ours = ChannelAccount.id == UUID(named) if is_uuid(named) else ChannelAccount.account_key == named
         query = query.where(ours)
-    account = db.session.scalar(query.order_by(ChannelAccount.created_at.desc(), ChannelAccount.id.desc()).limit(1))
+    query = query.order_by(ChannelAccount.created_at.desc(), ChannelAccount.id.desc()).limit(1)
+    account: ChannelAccount | None = db.session.scalar(query)
     if account is None:
         raise NotFound(f"No such {kind} account is connected.", code="channel_account_not_found")
     return account

@@ -31,7 +31,7 @@ def by_number(business: Business, number: int) -> Conversation:
 def _one(business: Business, which: Any) -> Conversation:
     query = select(Conversation).where(Conversation.business_id == business.id, which)
     loads = (joinedload(Conversation.customer), joinedload(Conversation.account), joinedload(Conversation.assignee))
-    row = db.session.scalar(query.options(*loads))
+    row: Conversation | None = db.session.scalar(query.options(*loads))
     if row is None:
         raise NotFound("No conversation of this business has that id.", code="conversation_not_found")
     return row

@@ -156,7 +156,7 @@ class Batch:
             return False
         if record.external_system is None:
             return bool(person.external_ids)
-        return person.external_ids.get(record.external_system, record.external_id) != record.external_id
+        return bool(person.external_ids.get(record.external_system, record.external_id) != record.external_id)
 
     # --- what will be ---
 

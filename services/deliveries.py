@@ -81,7 +81,7 @@ class Result:
 
     @property
     def retry_in(self) -> float | None:
-        """Give the seconds until the next attempt, never less than the schedule; None after the last: a test has one."""
+        """Give the seconds to the next attempt, never less than the schedule; None after the last (a test has one)."""
         last, schedule = self.last, SCHEDULES[self.task.policy]
         if last.succeeded or not _is_passing(last) or self.task.number > len(schedule) or self.task.reason == "test":
             return None

@@ -79,7 +79,7 @@ def last_attempts(business: Business, delivery_ids: Sequence[UUID]) -> dict[UUID
 
 
 def trouble(business: Business, endpoint: WebhookEndpoint) -> Any:
-    """Say what failed and has not arrived since: `count`, `since`, `until`, the commonest `error`, of how many kinds."""
+    """Say what failed and has not arrived since: `count`, `since`, `until`, the commonest `error`, how many kinds."""
     query = text("""
         SELECT count(*) AS count, min(created_at) AS since, max(finished_at) AS until,
                mode() WITHIN GROUP (ORDER BY last_error) AS error, count(DISTINCT last_error) AS kinds
@@ -100,7 +100,8 @@ def answered_after(business: Business, endpoint: WebhookEndpoint, at: datetime) 
           AND finished_at > :at ORDER BY id LIMIT 1""")
     params = {"business_id": business.id, "endpoint_id": endpoint.id, "first": _first_id(at - timedelta(days=1))}
     with reading() as connection:
-        return connection.scalar(query, params | {"at": at})
+        found: datetime | None = connection.scalar(query, params | {"at": at})
+    return found
 
 
 def health(business: Business, endpoint_ids: Sequence[UUID], hours: int = 24) -> dict[UUID, Any]:

@@ -254,7 +254,7 @@ _DELIVERY = (
 
 
 def _fan_out(business_id: UUID, facts: list[_Fact], at: datetime, first: int, endpoints: list[dict[str, Any]]) -> None:
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for endpoint in endpoints:
         endpoint_id = UUID(endpoint["id"])
         before = len(rows)

@@ -1,4 +1,4 @@
-"""What happened to a conversation besides its messages: who took it, closed it, woke it. Read by the inbox's threads."""
+"""What happened to a conversation besides its messages: who took it, closed it, woke it. Read by the inbox."""
 
 from __future__ import annotations
 

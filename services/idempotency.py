@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import ColumnElement, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from errors import Conflict, Invalid
@@ -80,7 +80,7 @@ def expire(limit: int = 10_000) -> int:
     return db.session.execute(statement, {"before": now() - KEPT, "limit": limit}).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def _is(claim: Claim) -> tuple[object, ...]:
+def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     table = IdempotencyRecord
     return (table.business_id == claim.business_id, table.api_key_id == claim.api_key_id, table.key == claim.key)
 

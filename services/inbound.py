@@ -64,7 +64,7 @@ def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
 def claim(business_id: UUID, callback_id: UUID) -> StoredCallback | None:
     """Take a callback under a lease; None if somebody has applied it or is at it."""
     query = select(StoredCallback).where(StoredCallback.business_id == business_id, StoredCallback.id == callback_id)
-    stored = db.session.scalar(query.with_for_update(skip_locked=True))
+    stored: StoredCallback | None = db.session.scalar(query.with_for_update(skip_locked=True))
     if stored is None or stored.processed_at or stored.next_attempt_at > now():
         return None
     stored.attempts, stored.next_attempt_at = stored.attempts + 1, now() + LEASE

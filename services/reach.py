@@ -156,12 +156,13 @@ def _way(
 
 
 def _address(business: Business, customer: Any, account: ChannelAccount) -> str | None:
-    if account.kind == "email":
-        return customer.email
-    if account.kind == "sms":
-        return customer.phone
-    if account.kind == "whatsapp" and (customer.whatsapp_number or customer.phone):
-        return customer.whatsapp_number or customer.phone
+    shown: dict[str, str | None] = {
+        "email": customer.email,
+        "sms": customer.phone,
+        "whatsapp": customer.whatsapp_number or customer.phone,
+    }
+    if account.kind in ("email", "sms") or shown.get(account.kind):
+        return shown[account.kind]
     for key, _ in identities.of_customers(business.id, [customer.id]):
         if key.kind == account.kind and key.scope in ("", account.account_key):
             return key.value

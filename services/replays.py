@@ -86,7 +86,8 @@ def outcome(replay: Replay) -> dict[str, int]:
     """Count its deliveries by what became of them: `pending`, `delivered`, `failed`."""
     with reading() as connection:
         found = connection.execute(text(_OUTCOME), _params(replay) | {"id": replay.id})
-        return {"pending": 0, "delivered": 0, "failed": 0} | {row.state: row.count for row in found}
+        counted: dict[str, int] = {row[0]: row[1] for row in found}
+    return {"pending": 0, "delivered": 0, "failed": 0} | counted
 
 
 def count(replay: Replay) -> int:

@@ -186,7 +186,8 @@ def _filter(
     method: str | None = None,
     path: str | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
-    where, params = ["business_id = :business_id"], {"business_id": business.id}
+    where = ["business_id = :business_id"]
+    params: dict[str, Any] = {"business_id": business.id}
     tests = {
         "api_key_id": (api_key_id, "api_key_id = :api_key_id"),
         "method": (method, "method = :method"),

@@ -1,4 +1,4 @@
-"""A CRM's webhook receiver for tests: a real HTTP server whose every answer is scripted, and which keeps what it got."""
+"""A CRM's webhook receiver for tests: a real HTTP server whose every answer is scripted, and which keeps what came."""
 
 from __future__ import annotations
 

@@ -21,7 +21,13 @@ def sync(business: Business, *records: dict[str, Any], **options: Any) -> list[A
     return outcomes
 
 
-JOE = {"name": "Joe", "email": "joe@example.com", "phone": "+353871234567", "external_id": "C1", "external_system": "sf"}
+JOE = {
+    "name": "Joe",
+    "email": "joe@example.com",
+    "phone": "+353871234567",
+    "external_id": "C1",
+    "external_system": "sf",
+}
 
 
 def test_the_first_record_creates_and_the_second_updates(acme: Business) -> None:
@@ -43,16 +49,15 @@ def test_another_id_in_the_same_system_is_another_person_who_shares_the_address(
     assert wife.action == "created"
     assert wife.warnings == [{"code": "shared_email", "customer_id": str(joe.customer_id)}]
     assert customers.get(acme, id=wife.customer_id).email == JOE["email"]
-    holder = db.session.scalars(
-        select(Identity).where(Identity.business_id == acme.id, Identity.kind == "email")
-    ).one()
+    holder = db.session.scalars(select(Identity).where(Identity.business_id == acme.id, Identity.kind == "email")).one()
     assert (holder.customer_id, holder.shared) == (joe.customer_id, True)
 
 
 def test_nobody_is_guessed_between_two_who_share_an_address(acme: Business) -> None:
     sync(acme, JOE, {"name": "Ann", "email": JOE["email"], "external_id": "C2", "external_system": "sf"})
     (asked,) = sync(acme, {"email": JOE["email"], "notes": "who?"})
-    assert asked.action == "failed" and asked.error.code == "ambiguous"
+    assert asked.action == "failed"
+    assert asked.error.code == "ambiguous"
     with pytest.raises(Conflict):
         customers.get(acme, email=JOE["email"])
     (named,) = sync(acme, {"external_id": "C2", "email": JOE["email"], "notes": "Ann"})
@@ -72,7 +77,8 @@ def test_an_id_without_a_system_means_the_one_system_that_knows_it(acme: Busines
     assert again.customer_id == joe.customer_id
     sync(acme, {"name": "Eve", "email": "eve@example.com", "external_id": "C1", "external_system": "hubspot"})
     (unclear,) = sync(acme, {"external_id": "C1", "notes": "y"})
-    assert unclear.error.code == "ambiguous" and unclear.error.details == {"systems": ["hubspot", "sf"]}
+    assert unclear.error.code == "ambiguous"
+    assert unclear.error.details == {"systems": ["hubspot", "sf"]}
     with pytest.raises(Conflict):
         customers.get(acme, external_id="C1")
     assert customers.get(acme, external_id="C1", external_system="sf").id == joe.customer_id
@@ -81,7 +87,8 @@ def test_an_id_without_a_system_means_the_one_system_that_knows_it(acme: Busines
 def test_an_unknown_id_without_a_system_is_another_person_than_one_who_has_any_id(acme: Business) -> None:
     (joe,) = sync(acme, JOE)
     (other,) = sync(acme, {"name": "Ann", "email": JOE["email"], "external_id": "X9"})
-    assert other.action == "created" and other.customer_id != joe.customer_id
+    assert other.action == "created"
+    assert other.customer_id != joe.customer_id
     assert customers.get(acme, external_id="X9").external_system == "default"
 
 
@@ -124,7 +131,8 @@ def test_clearing_an_address_frees_it(acme: Business) -> None:
     sync(acme, {"external_id": "C1", "phone": None})
     assert customers.find(acme, phone="+353871234567") is None
     (ann,) = sync(acme, {"name": "Ann", "phone": "+353871234567"})
-    assert ann.action == "created" and not ann.warnings
+    assert ann.action == "created"
+    assert not ann.warnings
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_changes(acme: Business) -> None:
@@ -133,7 +141,8 @@ def test_a_dry_run_changes_nothing_and_tells_the_changes(acme: Business) -> None
     made, changed = sync(
         acme, {"name": "New", "email": "new@example.com"}, {"external_id": "C1", "name": "Jo"}, dry_run=True
     )
-    assert made.action == "created" and changed.changes == {"name": ["Joe", "Jo"]}
+    assert made.action == "created"
+    assert changed.changes == {"name": ["Joe", "Jo"]}
     assert customers.get(acme, external_id="C1").name == "Joe"
     assert db.session.scalar(select(func.count()).where(Event.business_id == acme.id)) == before
 
@@ -152,7 +161,9 @@ def test_a_batch_takes_the_same_number_of_statements_whatever_its_size(in_app: F
 
     def count(size: int, start: int) -> int:
         counted.clear()
-        records = [{"name": "P", "email": f"p{start + i}@example.com", "external_id": f"E{start + i}"} for i in range(size)]
+        records = [
+            {"name": "P", "email": f"p{start + i}@example.com", "external_id": f"E{start + i}"} for i in range(size)
+        ]
         sync(acme, *records)
         return len(counted)
 
@@ -188,7 +199,8 @@ def test_a_merged_customer_is_found_by_every_handle_of_both(acme: Business) -> N
     for handle in ({"id": old.customer_id}, {"email": "old@example.com"}, {"external_id": "C9"}, {"external_id": "C1"}):
         found = customers.get(acme, **handle)
         assert found.id == joe.customer_id
-    assert found.tags == ["vip"] and found.external_ids == {"sf": "C1", "default": "C9"}
+    assert found.tags == ["vip"]
+    assert found.external_ids == {"sf": "C1", "default": "C9"}
 
 
 def test_an_erased_customer_leaves_nothing_in_any_table(acme: Business) -> None:
@@ -212,7 +224,8 @@ def test_another_business_sees_nobody(acme: Business, globex: Business) -> None:
     assert customers.find(globex, id=joe.customer_id) is None
     assert customers.find(globex, email=JOE["email"]) is None
     found, missing = customers.batch(globex, ids=[str(joe.customer_id)], emails=[JOE["email"]])
-    assert found == [] and missing["ids"] == [str(joe.customer_id)]
+    assert found == []
+    assert missing["ids"] == [str(joe.customer_id)]
 
 
 def test_a_batch_lookup_answers_in_the_order_asked(acme: Business) -> None:
