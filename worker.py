@@ -7,6 +7,7 @@ safe to repeat, and nothing is lost when any of these processes is killed: the d
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -265,6 +266,7 @@ def _fork(name: str, part: Callable[[], None]) -> int:
     if pid:
         return pid
     setproctitle(f"alacarte: {name}")
+    _end_with(os.getppid())
     try:
         part()
     except Exception:
@@ -272,6 +274,14 @@ def _fork(name: str, part: Callable[[], None]) -> int:
         os._exit(1)
     sys.stderr.flush()
     os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    """See to it that a part does not outlive its parent, however that one ends (Linux)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def _ask_to_stop(signum: int, frame: object) -> None:
