@@ -30,6 +30,7 @@ def confirm(account: ChannelAccount, echo: Inbound) -> bool:
         receipts.remember(message, (echo.provider_id,))
         if message.status == "unknown":
             _go_on(message)
+        receipts.apply_parked(message, echo.provider_id)
     receipts.catch_up(message)
     return True
 

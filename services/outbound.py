@@ -39,8 +39,10 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
     if message is None or message.next_attempt_at is None or message.next_attempt_at > now():
         return None
     if message.status == "sending":  # a worker died between asking the provider and recording its answer
-        _lose(message, "The worker stopped while sending; the message may have gone out.")
-        return None
+        if message.attempts != 1 or not _ids(message):
+            _lose(message, "The worker stopped while sending; the message may have gone out.")
+            return None
+        message.status = "queued"  # an echo tells what went; what did not goes now
     if message.status != "queued":
         message.next_attempt_at = None
         return None
@@ -76,7 +78,7 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
         message.status, message.next_attempt_at = "queued", now() + timedelta(seconds=wait)
         message.error_code, message.error = outcome.code, outcome.message
     else:
-        receipts.fail(message, outcome.code, outcome.message)
+        receipts.fail(message, outcome.code, outcome.message, arrived_in_part=bool(sent_ids))
     message.updated_at = now()
 
 

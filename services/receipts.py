@@ -17,7 +17,7 @@ from models import ChannelAccount, Conversation, Customer, Message, ParkedReceip
 from services import changes, channel_accounts, events, payloads
 
 RANK = {"queued": 0, "sending": 0, "unknown": 0, "sent": 1, "failed": 1, "delivered": 2, "read": 3}
-UNDER_WAY = ("queued", "sending")  # of these the answer to the call tells, and what came meanwhile waits for it
+UNDER_WAY = ("queued", "sending")  # whether a watermark means these is known only when their calls are answered
 _taken_at = func.coalesce(Message.provider_at, Message.sent_at)  # by the provider's clock, which an echo tells
 
 
@@ -35,8 +35,6 @@ def apply(account: ChannelAccount, receipt: Receipt) -> None:
             if receipt.action == "account":
                 channel_accounts.hold(account, receipt.error or "The provider refused the account.")
             fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.")
-        elif message.status == "sending" and receipt.provider_id:
-            _park(account, receipt)
         else:
             advance(message, receipt.status, at=receipt.at)
 
@@ -52,8 +50,6 @@ def apply_parked(message: Message, provider_id: str) -> None:
         told = parked.receipt
         if "change" in told:
             changes.apply_to(message, changes.from_plain(told["change"]))
-        elif message.status == "sending":
-            continue
         elif message.direction == "outbound":
             _apply_told(message, told)
         db.session.delete(parked)
@@ -118,9 +114,9 @@ def advance(message: Message, status: str, *, at: datetime) -> None:
         events.append(message.business_id, "message.changed", message=message)
 
 
-def fail(message: Message, code: str | None, why: str) -> None:
-    """Give a message up, unless it has arrived after all."""
-    if RANK[message.status] >= RANK["delivered"] or message.status == "failed":
+def fail(message: Message, code: str | None, why: str, *, arrived_in_part: bool = False) -> None:
+    """Give a message up, unless it has arrived after all; of one that took several calls, only the first may have."""
+    if message.status == "failed" or (RANK[message.status] >= RANK["delivered"] and not arrived_in_part):
         return
     message.status, message.next_attempt_at, message.updated_at = "failed", None, now()
     message.error_code, message.error = code, why

@@ -153,6 +153,21 @@ class TestEchoes:
         assert record(message, Sent(("m_OUT",))).status == "sent"
         assert len(bubbles(gram)) == 2
 
+    def test_a_worker_that_died_over_a_message_leaves_it_to_the_echo(
+        self, acme: Business, gram: ChannelAccount
+    ) -> None:
+        receive(acme, gram, "m_1", "Hello")
+        known, unknown = answer(acme, gram, "one"), answer(acme, gram, "two")
+        for message in (known, unknown):
+            take(message)
+        receive(acme, gram, "m_A", "one", echo=True)
+        for message in (known, unknown):
+            message.next_attempt_at = now() - timedelta(seconds=1)  # the lease is over
+            db.session.commit()
+        assert take(known).message.sent_ids == ["m_A"]
+        assert outbound.prepare(acme.id, unknown.id) is None
+        assert unknown.status == "unknown"
+
     def test_a_piece_of_a_long_text_is_recognised(self, acme: Business, gram: ChannelAccount) -> None:
         receive(acme, gram, "m_1", "Hello")
         message = answer(acme, gram, "one two three")
@@ -217,10 +232,32 @@ class TestWatermarks:
         message, at = answer(acme, page, "Yes"), now()
         take(message)
         receive(acme, page, "m_OUT", "Yes", echo=True, message_id=str(message.id), at=at)
-        told(page, "delivered", provider_id="m_OUT")
         told(page, "read", watermark=at)
         assert message.status == "sending"
         assert record(message, Sent(("m_OUT",))).status == "read"
+
+    def test_a_receipt_that_names_the_message_counts_before_the_answer(
+        self, acme: Business, page: ChannelAccount
+    ) -> None:
+        receive(acme, page, "m_1", "Hello")
+        message, at = answer(acme, page, "Yes"), now()
+        take(message)
+        receive(acme, page, "m_OUT", "Yes", echo=True, message_id=str(message.id), at=at)
+        told(page, "delivered", provider_id="m_OUT")
+        told(page, "read", watermark=at)
+        assert message.status == "read"
+        assert record(message, Sent(("m_OUT",))).status == "read"
+
+    def test_a_message_that_went_only_in_part_failed_even_if_that_part_was_read(
+        self, acme: Business, page: ChannelAccount
+    ) -> None:
+        receive(acme, page, "m_1", "Hello")
+        message = answer(acme, page, "Yes")
+        take(message)
+        receive(acme, page, "m_A", "Yes", echo=True, message_id=str(message.id))
+        told(page, "delivered", provider_id="m_A")
+        refused = ChannelError("Too large.", code="100/2018109", sent_ids=("m_A",))
+        assert record(message, refused).status == "failed"
 
     def test_a_later_message_is_not_taken_for_read(self, acme: Business, page: ChannelAccount) -> None:
         receive(acme, page, "m_1", "Hello")
