@@ -17,7 +17,7 @@ MAX_LENGTH = 100_000
 def of(user: User, conversation: Conversation) -> dict[str, str]:
     """Give the text by mode."""
     query = select(Draft.mode, Draft.body).where(*_place(user, conversation.id))
-    return dict(db.session.execute(query).tuples().all())
+    return {row.mode: row.body for row in db.session.execute(query)}
 
 
 def save(user: User, conversation: Conversation, mode: str, body: str) -> None:

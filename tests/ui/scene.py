@@ -5,6 +5,8 @@ Rows are written directly, since a scene needs a past: the verbs stamp everythin
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,10 +38,23 @@ from models import (
 from services import businesses, keys, team
 
 PASSWORD = "correct horse battery"
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000020000000208020000000"
-    "0fdd49a730000001649444154789c63f8cfc0f09f81819981e1ff7f06000d1303fe0fa3d0b50000000049454e44ae426082"
-)
+
+
+def picture(width: int = 240, height: int = 160) -> bytes:
+    """Draw a PNG with soft colours."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    line = [
+        bytes([0, *(part for x in range(width) for part in (190 - y // 2, 120 + x // 3, 150))]) for y in range(height)
+    ]
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(line))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+PIXEL = picture()
 
 
 @dataclass
