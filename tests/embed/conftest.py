@@ -24,12 +24,11 @@ _numbers = count(871000000)
 class Crm:
     """One business that embeds its conversations."""
 
-    def __init__(self, business: Business, client: FlaskClient) -> None:
+    def __init__(self, business: Business, client: FlaskClient, account: ChannelAccount | None = None) -> None:
         self.business, self.client = business, client
-        self.account: ChannelAccount = channel_accounts.connect(
-            business, "whatsapp", "Front desk", PROVIDERS["whatsapp"].config | {"phone_number_id": str(next(_numbers))}
-        )
-        self.key, self.key_text = keys.create(business, "CRM", ["embed"])
+        config = PROVIDERS["whatsapp"].config | {"phone_number_id": str(next(_numbers))}
+        self.account = account or channel_accounts.connect(business, "whatsapp", "Front desk", config)
+        self.key, _ = keys.create(business, "CRM", ["embed"])
         db.session.commit()
 
     def customer(self, name: str = "Joe Bloggs") -> Any:

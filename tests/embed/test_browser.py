@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Frame, Locator, Page, Response, expect
 
-from models import Message, db
+import channels
+from models import Customer, Message, db
 from services import businesses, embeds
 from tests.browsers import Hosts
 from tests.embed.conftest import Crm
 from tests.processes import Live
+from tests.ui import scene
 
 pytestmark = pytest.mark.browser
 SANDBOX = "allow-scripts allow-forms"
@@ -369,3 +372,76 @@ def test_no_two_things_of_the_page_have_one_id(tab: Page, hosts: Hosts, joe: Any
     tab.goto(address(joe))
     ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
     assert sorted(ids) == sorted(set(ids))
+
+
+@pytest.fixture
+def bloggs(live: Live) -> tuple[Crm, Any]:
+    """A customer with every kind of line, on every channel that there is."""
+    with live.app.app_context():
+        place = scene.build(channels.KINDS)
+        customer = db.session.get_one(Customer, (place.business.id, place.joe.customer_id))
+        return Crm(place.business, live.app.test_client(), place.accounts["whatsapp"]), customer
+
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def violations(tab: Page) -> list[str]:
+    found = Axe().run(tab, options=RULES).response["violations"]
+    return [f"{one['id']}: {node['html'][:160]} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+def test_axe_finds_nothing_in_any_state(tab: Page, live: Live, bloggs: tuple[Crm, Any]) -> None:
+    crm, customer = bloggs
+    found: dict[str, list[str]] = {}
+    with live.app.app_context():
+        tokens = {scope: crm.token(customer, scope) for scope in ("inbox", "inbox:read")}
+    for width, scope, look in (
+        (420, "inbox", "light"),
+        (900, "inbox", "dark"),
+        (320, "inbox:read", "dark"),
+        (900, "inbox:read", "light"),
+    ):
+        tab.set_viewport_size({"width": width, "height": 600})
+        tab.goto(f"{live.base_url}/embed/inbox?token={tokens[scope]}&theme={look}")
+        expect(tab.locator("html[data-live=open]")).to_be_attached()
+        found[f"{scope} {look} at {width}"] = violations(tab)
+        if width < 760:
+            tab.click("[data-act=side]")
+            found[f"sheet {look} at {width}"] = violations(tab)
+        tab.evaluate("alc.ended()")
+        found[f"over {look} at {width}"] = violations(tab)
+    tab.goto(f"{live.base_url}/embed/inbox?token=x")
+    found["not available"] = violations(tab)
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+def test_a_channel_can_be_looked_at_alone(tab: Page, live: Live, bloggs: tuple[Crm, Any]) -> None:
+    crm, customer = bloggs
+    with live.app.app_context():
+        token = crm.token(customer)
+    tab.goto(f"{live.base_url}/embed/inbox?token={token}")
+    expect(tab.locator("html[data-live=open]")).to_be_attached()
+    everything = tab.locator("#timeline > .m").count()
+    chips = tab.locator("#embed-channels [data-only]:not([data-only=''])")
+    counts = [int(text) for text in chips.locator(".num").all_inner_texts()]
+    assert sum(counts) == everything
+    assert len(counts) > 1
+    chips.last.click()
+    expect(tab.locator("#timeline > .m")).to_have_count(counts[-1])
+    expect(chips.last).to_have_attribute("aria-pressed", "true")
+    tab.click("#only-")
+    expect(tab.locator("#timeline > .m")).to_have_count(everything)
+
+
+def test_a_conversation_folds(tab: Page, live: Live, bloggs: tuple[Crm, Any]) -> None:
+    crm, customer = bloggs
+    with live.app.app_context():
+        token = crm.token(customer)
+    tab.goto(f"{live.base_url}/embed/inbox?token={token}")
+    fold = tab.get_by_role("button", name=re.compile("Conversation #1 "))
+    line = tab.locator("#timeline .m", has_text="invoice for October")
+    fold.click()
+    expect(line).to_be_hidden()
+    fold.click()
+    expect(line).to_be_visible()
