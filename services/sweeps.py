@@ -19,6 +19,7 @@ from services import conversations, embeds, receipts, replays
 
 BATCH = 500
 GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up under way
+BEHIND = timedelta(seconds=60)  # the same while the queue holds any: asking again for those would only lengthen it
 
 
 def due_callbacks() -> None:
@@ -88,9 +89,11 @@ def apply_parked() -> None:
 
 def _ask_again(job: str, table: Any, due: Any, *where: Any) -> None:
     queue = current_app.extensions["queues"][jobs.QUEUES[job]]
-    if len(queue) > BATCH:  # the wake-ups are there; the workers are behind
+    waiting = len(queue)
+    if waiting > BATCH:  # the wake-ups are there; the workers are behind
         return
-    query = select(table.business_id, table.id).where(due <= now() - GRACE, *where).order_by(due).limit(BATCH)
+    late = now() - (BEHIND if waiting else GRACE)
+    query = select(table.business_id, table.id).where(due <= late, *where).order_by(due).limit(BATCH)
     for business_id, row_id in db.session.execute(query).all():
         jobs.run_later(job, business_id, row_id)
 
@@ -112,7 +115,7 @@ def _trim(table: str, column: str, days: Callable[[], float], extra: str = "") -
 
 
 def _days(setting: str) -> Callable[[], float]:
-    return lambda: getattr(current_app.extensions["settings"], setting)  # type: ignore[no-any-return]
+    return lambda: getattr(current_app.extensions["settings"], setting)
 
 
 # (every so many seconds, step)
