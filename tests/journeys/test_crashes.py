@@ -16,7 +16,7 @@ from tests.callers import until
 from tests.journeys.conftest import EVENTS, Shop
 from tests.receivers import after, reset, status
 
-CUSTOMERS, EACH = 12, 6
+CUSTOMERS, EACH = 8, 4
 _LEASES = {
     "deliveries": "state = 'pending'",
     "callbacks": "processed_at IS NULL",
@@ -33,14 +33,14 @@ def customers_write(shop: Shop) -> None:
     for turn in range(EACH):
         for customer in range(CUSTOMERS):
             shop.say(f"From {customer}: {turn}", sender=number(customer), wait=False)
-            sleep(0.02)
+            sleep(0.04)
 
 
 def agents_write(shop: Shop) -> None:
     for turn in range(EACH):
         for customer in range(CUSTOMERS):
             shop.send(f"To {customer}: {turn}", to=number(customer))
-            sleep(0.02)
+            sleep(0.04)
 
 
 def crm_writes(shop: Shop) -> None:
@@ -80,7 +80,7 @@ def test_every_event_arrives_though_the_worker_dies_and_the_queue_is_lost(shop: 
     with ThreadPoolExecutor(3) as pool:
         writing: list[Future[None]] = [pool.submit(part, shop) for part in (customers_write, agents_write, crm_writes)]
         for flush in (False, True, True):
-            sleep(random.uniform(0.5, 1.5))
+            sleep(random.uniform(0.3, 1.2))
             kill_the_worker(shop, flush=flush)
         for part in writing:
             part.result()
@@ -98,7 +98,7 @@ def _everything_ends(shop: Shop) -> None:
             one["status"] not in ("queued", "sent") for one in messages
         )
 
-    until(ended, 30)
+    until(ended, 60)
     for customer in range(CUSTOMERS):
         seen = Counter(one["text"] for one in shop.screen(number(customer)))
         assert set(seen.values()) == {1}, seen
@@ -107,7 +107,7 @@ def _everything_ends(shop: Shop) -> None:
 
 def _everything_was_told_once(shop: Shop) -> None:
     """Each event reached the CRM: always with the same id and the same bytes, however often it was tried."""
-    until(lambda: {got.headers["x-webhook-id"] for got in list(shop.crm.got)} >= events_of(shop), 30)
+    until(lambda: {got.headers["x-webhook-id"] for got in list(shop.crm.got)} >= events_of(shop), 60)
     bodies: dict[str, bytes] = {}
     for got in list(shop.crm.got):
         event_id = got.headers["x-webhook-id"]
