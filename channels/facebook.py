@@ -21,7 +21,7 @@ SUBSCRIBED = (
 PICTURES = ("image/jpeg", "image/png", "image/gif")
 LONGEST = 1999
 VERDICTS = errors.verdicts("Messenger")
-DIALECT = inbound.Dialect("Messenger", "page", other_app="Facebook inbox", light_touch_opens=True)
+DIALECT = inbound.Dialect("Messenger", "page", other_app="Facebook inbox", light_touch_opens=True, keeps_our_id=True)
 RULES = outbound.Rules(LONGEST, outbound.characters, {"messaging_type": "RESPONSE"}, quotes=True)
 _TOKEN = r"[!-~]+"
 

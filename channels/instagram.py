@@ -40,7 +40,9 @@ PICTURES = ("image/jpeg", "image/png")
 LONGEST = 1000  # bytes of one message; a longer text goes out in several
 SECRETS = ("app_secret", "instagram_app_secret")
 VERDICTS = errors.verdicts("Instagram")
-DIALECT = inbound.Dialect("Instagram", "instagram", other_app="Instagram app", light_touch_opens=False)
+DIALECT = inbound.Dialect(
+    "Instagram", "instagram", other_app="Instagram app", light_touch_opens=False, keeps_our_id=False
+)
 RULES = outbound.Rules(LONGEST, outbound.octets, {}, quotes=False)
 _ID, _TOKEN = r"\d{1,32}", r"[!-~]+"
 

@@ -53,6 +53,7 @@ class Dialect:
     object: str
     other_app: str  # where a message was typed that neither we nor an app sent
     light_touch_opens: bool  # a reaction or a click on a link opens the window
+    keeps_our_id: bool  # an echo of ours brings our own id back
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _message(event: Event) -> Iterator[Item]:
         event,
         provider_id=mid,
         reply_to=identifier(mapping(message.get("reply_to")).get("mid")) or None,
-        message_id=identifier(message.get("metadata")) or None if event.by_us else None,
+        message_id=identifier(message.get("metadata")) if event.by_us and event.dialect.keeps_our_id else None,
         opens_window=not event.by_us,
         **parts,
     )

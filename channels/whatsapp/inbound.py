@@ -112,6 +112,7 @@ def _inbound(account: str, message: dict[str, Any], person: Person, *, echo: boo
         at=moment(message.get("timestamp")),
         reply_to=identifier(mapping(message.get("context")).get("id")) or None,
         echo=echo,
+        message_id="" if echo else None,  # what we send ourselves does not come back
         opens_window=not echo and text(message.get("type")) != "system",
         raw=message,
         **parts,

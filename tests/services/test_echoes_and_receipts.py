@@ -177,7 +177,7 @@ class TestEchoes:
         ids = db.session.query(ProviderId.value).filter_by(message_id=message.id)
         assert sorted(value for (value,) in ids) == ["m_A", "m_B"]
 
-    @pytest.mark.parametrize("claim", [None, "their-own", str(uuid7())])
+    @pytest.mark.parametrize("claim", ["", "their-own", str(uuid7())])
     def test_what_was_typed_elsewhere_is_shown_with_where(
         self, acme: Business, page: ChannelAccount, claim: str | None
     ) -> None:
