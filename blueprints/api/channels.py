@@ -22,7 +22,7 @@ class NewChannel(Body):
     name: str = Field("", max_length=100, description="For people; the address by default.")
     config: dict[str, Any] = Field(
         description="WhatsApp: `phone_number_id`, `business_account_id`, `phone_number`, `access_token`, `app_secret`, "
-        "`verify_token`. The other channels' fields stand in Settings → Channels.",
+        "`verify_token` (left out, one is made). The other channels' fields stand in Settings → Channels.",
         examples=[
             {
                 "phone_number_id": "106540352242922",
@@ -69,6 +69,13 @@ class ChannelAnswer(Done):
     channel_account: ChannelAccount
 
 
+class ChannelMade(ChannelAnswer):
+    verify_token: str | None = Field(
+        default=None,
+        description="Give it to the provider with the `callback_url`. Only where we made it: you left it out.",
+    )
+
+
 class ChannelList(Shown):
     channel_accounts: list[ChannelAccount]
 
@@ -85,7 +92,7 @@ def show(query: ChannelsQuery) -> Response:
     return answers.show({"channel_accounts": [channel_accounts.shows(row) for row in rows]})
 
 
-@routes.post("/api-channels", scope="admin", answer=ChannelAnswer, status=201, errors=(404, 409))
+@routes.post("/api-channels", scope="admin", answer=ChannelMade, status=201, errors=(404, 409))
 def create(body: NewChannel) -> Response:
     """Connect a channel account
 
@@ -93,7 +100,8 @@ def create(body: NewChannel) -> Response:
     """
     account = channel_accounts.connect(g.business, body.channel, body.name, body.config)
     audit.note(g.business.id, "channel.connected", g.caller, account.id, channel=account.kind, address=account.address)
-    return answers.commit(lambda: _answer(account), 201)
+    made = channel_accounts.made_token(account, body.config)
+    return answers.commit(lambda: _answer(account) | ({"verify_token": made} if made else {}), 201)
 
 
 @routes.patch("/api-channels", scope="admin", answer=ChannelAnswer, errors=(404, 409))

@@ -189,10 +189,11 @@ def _bare(field: dict[str, Any]) -> dict[str, Any]:
 def _answer(operation: Operation) -> dict[str, Any]:
     refs = [_ref(model) for model in operation.answers]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
+    stream = {"text/event-stream": {"schema": {"type": "string"}}} if operation.streams else {}
     return {
         "description": HTTPStatus(operation.status).phrase,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS},
-        "content": {"application/json": {"schema": schema}},
+        "content": {"application/json": {"schema": schema}} | stream,
     }
 
 

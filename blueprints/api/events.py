@@ -46,7 +46,7 @@ class EventsAnswer(Shown):
     next_after: int = Field(description="Send it as the next `after`.")
 
 
-@routes.get("/api-events", scope="messages:read", answer=EventsAnswer)
+@routes.get("/api-events", scope="messages:read", answer=EventsAnswer, streams=True)
 def show(query: EventsQuery) -> Response:
     """Read the event log
 

@@ -50,6 +50,7 @@ class Operation:
     status: int
     errors: tuple[int, ...]
     upload: bool
+    streams: bool
 
     @property
     def name(self) -> str:
@@ -88,6 +89,7 @@ class Routes:
         status: int = 200,
         errors: Sequence[int] = (),
         upload: bool = False,
+        streams: bool = False,
     ) -> Callable[[View], View]:
         def declare(view: View) -> View:
             readers, query, body = _inputs(view)
@@ -96,7 +98,9 @@ class Routes:
             answers = (answer,) if isinstance(answer, type) else tuple(answer)
             every = tuple(sorted({*ERRORS, *errors, *((413, 415) if body or upload else ())}))
             self.operations.append(
-                Operation(method, path, scope, self.tag, view, run, query, body, answers, status, every, upload)
+                Operation(
+                    method, path, scope, self.tag, view, run, query, body, answers, status, every, upload, streams
+                )
             )
             return view
 

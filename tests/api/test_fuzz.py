@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -52,6 +52,9 @@ def document(app: Flask) -> Any:
 def test_an_operation_keeps_to_the_document(
     operation: Operation, mode: GenerationMode, document: Any, key: str
 ) -> None:
+    # A batch answers 200 and says of each record what is wrong with it.
+    skipped = [negative_data_rejection] if "/api-customers-" in operation.path else []
+
     @given(case=document[operation.path][operation.method].as_strategy(generation_mode=mode))
     @settings(
         max_examples=8,
@@ -62,6 +65,7 @@ def test_an_operation_keeps_to_the_document(
         suppress_health_check=list(HealthCheck),
     )
     def keeps(case: Any) -> None:
-        case.call_and_validate(headers={"x-api-key": key}, checks=CHECKS)
+        assume(not (operation.streams and "stream" in case.query))  # it would not end
+        case.call_and_validate(headers={"x-api-key": key}, checks=[check for check in CHECKS if check not in skipped])
 
     keeps()
