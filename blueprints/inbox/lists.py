@@ -30,10 +30,10 @@ def start() -> Response:
 @routes.get("/inbox/<view>")
 def index(view: str) -> str:
     """Show a list without a conversation open; a search asks for its rows alone."""
-    values = list_values(view)
+    values = page_values() | list_values(view)
     if screens.is_fragment() and screens.target() == "rows":
         return render_template("inbox/_rows.html", **values)
-    return screens.page("inbox/inbox.html", "inbox/_panes.html", **values, **page_values())
+    return screens.page("inbox/inbox.html", "inbox/_panes.html", **values)
 
 
 @routes.get("/inbox/<view>/rows")
@@ -89,7 +89,7 @@ def list_values(view: str) -> dict[str, Any]:
 
 
 def page_values(conversation: Conversation | None = None) -> dict[str, Any]:
-    """Gather what only the whole page needs."""
+    """Gather what only the whole page needs. Comes first: what happens from this sequence on the stream will tell."""
     if screens.is_fragment():
         return {}
     return {"sequence": events.last_sequence(g.business.id), "tally": fragments.tally(g.business)}

@@ -30,10 +30,10 @@ ORIGINAL_POLICY = (
 def show(view: str, number: int) -> str:
     """Show a conversation beside its list; a screen that has the list asks for the rest alone."""
     conversation = conversations.by_number(g.business, number)
-    values = thread_values(conversation)
+    values = page_values(conversation) | thread_values(conversation)
     if screens.is_fragment() and screens.target() != "panes":
         return render_template("inbox/_opened.html", **head_values(view), **values)
-    values |= list_values(view) | page_values(conversation)
+    values |= list_values(view)
     return screens.page("inbox/inbox.html", "inbox/_panes.html", **values)
 
 
