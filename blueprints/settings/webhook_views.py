@@ -46,7 +46,6 @@ def health(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "trouble": _problem(endpoint, trouble, day),
         "replays": shown,
         "busy": any(item.state == "running" or outcome["pending"] for item, outcome in shown),
-        "state": verdicts.state(endpoint),
     }
 
 

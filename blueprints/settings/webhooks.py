@@ -33,7 +33,8 @@ OVERLAPS = {"24": "In 24 hours, or as soon as your receiver accepts the new one"
 def index() -> str:
     listed = webhooks.page(g.business)
     health = delivery_log.health(g.business, [endpoint.id for endpoint in listed])
-    return render_template("settings/webhooks/list.html", endpoints=listed, health=health, **HERE)
+    values = {"endpoints": listed, "health": health, **HERE}
+    return screens.page("settings/webhooks/list.html", "settings/webhooks/_list.html", **values)
 
 
 @routes.get("/new")
