@@ -65,10 +65,17 @@ class Settings(BaseSettings):
     meta_graph_version: str = Field("v26.0", alias="META_GRAPH_VERSION", pattern=r"^v\d+\.\d+$")
     instagram_graph_url: str = Field("https://graph.instagram.com", alias="INSTAGRAM_GRAPH_URL")
     twilio_api_url: str = Field("https://api.twilio.com", alias="TWILIO_API_URL")
+    google_oauth_url: str = Field("https://oauth2.googleapis.com", alias="GOOGLE_OAUTH_URL")
+    microsoft_login_url: str = Field("https://login.microsoftonline.com", alias="MICROSOFT_LOGIN_URL")
     callback_max_body: int = Field(4 * MIB, alias="CALLBACK_MAX_BODY_BYTES", ge=1024)
     sandbox_url: str = Field("", alias="SANDBOX_URL")
 
-    @field_validator("api_allowed_origins", mode="before")
+    # Mail
+    mail_listen: str = Field("", alias="MAIL_LISTEN", pattern=r"^((smtp|lmtp)://)?[^\s/]+:\d{1,5}$|^$")
+    mail_max_bytes: int = Field(36 * MIB, alias="MAIL_MAX_BYTES", ge=64 * 1024)
+    mail_trusted_hosts: Annotated[list[str], NoDecode] = Field([], alias="MAIL_TRUSTED_HOSTS")
+
+    @field_validator("api_allowed_origins", "mail_trusted_hosts", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -87,7 +94,10 @@ class Settings(BaseSettings):
         scheme, _, rest = value.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else value
 
-    @field_validator("public_url", "meta_graph_url", "instagram_graph_url", "twilio_api_url", "sandbox_url")
+    @field_validator(
+        *("public_url", "sandbox_url", "meta_graph_url", "instagram_graph_url", "twilio_api_url"),
+        *("google_oauth_url", "microsoft_login_url"),
+    )
     @classmethod
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):

@@ -6,13 +6,14 @@ A new channel adds one line to `_ALL`; docs/adding-a-channel.md tells the rest.
 from __future__ import annotations
 
 from channels.contract import Channel
+from channels.email import Email
 from channels.endpoints import configure
 from channels.facebook import Messenger
 from channels.instagram import Instagram
 from channels.whatsapp import WhatsApp
 from errors import NotFound
 
-_ALL: tuple[Channel, ...] = (WhatsApp(), Messenger(), Instagram())
+_ALL: tuple[Channel, ...] = (WhatsApp(), Messenger(), Instagram(), Email())
 
 KINDS = tuple(channel.kind for channel in _ALL)
 _BY_KIND: dict[str, Channel] = {channel.kind: channel for channel in _ALL}

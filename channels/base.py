@@ -73,6 +73,7 @@ class Limits:
     attachments: int = 10  # files in one message
     media: Mapping[str, int] = field(default_factory=dict)  # MIME type, "image/*" or "*/*" → bytes
     text_with_attachment: bool = True
+    threads: bool = False  # a person may have several conversations at once, each a thread of its own
 
     def max_bytes(self, mime: str) -> int:
         """Give how large a file of this type may be; 0 where the channel does not take the type."""
@@ -175,6 +176,17 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Thread:
+    """Where a message of a channel with threads belongs, as far as it tells. Services decide what of it to believe."""
+
+    id: str = ""  # its own, by which later ones name it
+    answers: Sequence[str] = ()  # ids of those it answers, the nearest first
+    addressed: Sequence[str] = ()  # every address that it was sent or carried to
+    sender: str = ""  # the address that it came from, which need not be the one to answer to
+    people: Sequence[str] = ()  # the addresses of those who read along
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """A customer wrote, or (`echo`) the owner wrote in the provider's own app."""
 
@@ -188,8 +200,10 @@ class Inbound:
     reply_to: str | None = None
     subject: str | None = None
     echo: bool = False
-    message_id: str | None = None  # our own id, where the echo of a message that we sent brings it back
+    message_id: str | None = None  # of an echo: our own id, "" if surely not ours, None where the provider keeps none
     opens_window: bool = True
+    thread: Thread | None = None
+    automatic: bool = False  # written by a program: nobody waits for an answer
     extra: Mapping[str, Any] = field(default_factory=dict)  # shown or kept beside the text: location, contacts, html, …
     raw: Mapping[str, Any] = field(default_factory=dict)
 
@@ -268,7 +282,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One HTTP request from a provider, untouched. `url` is the public URL that the provider called."""
+    """One HTTP request from a provider, untouched. `url` is the public URL that the provider called.
+
+    What we fetch ourselves (mail) is kept in the same form, and its `headers` say what parsing must know.
+    """
 
     method: str
     url: str

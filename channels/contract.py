@@ -5,7 +5,8 @@ A channel knows no database and no Flask, and its network calls run only in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
 from channels.base import (
@@ -24,6 +25,16 @@ from channels.base import (
 )
 
 
+class Box(Protocol):
+    """Something that we look into because nobody calls us, while we are connected to it; every verb may wait."""
+
+    def news(self, position: Mapping[str, Any]) -> Iterator[tuple[Callback | None, dict[str, Any]]]:
+        """Give each piece of news after a position, untouched, with the position behind it; both are kept as one."""
+
+    def wait(self, stopping: Callable[[], bool]) -> None:
+        """Return when there may be news, or soon after `stopping` says so."""
+
+
 class Channel(Protocol):
     """A channel inherits this: the verbs below that have a body are what most channels do."""
 
@@ -31,6 +42,7 @@ class Channel(Protocol):
     label: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     limits: ClassVar[Limits]
+    polled: ClassVar[bool] = False  # the provider does not call us: the worker's mail part looks for itself
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Check and complete what an admin entered; raise `ValueError("field: why")`."""
@@ -88,3 +100,19 @@ class Channel(Protocol):
     def refresh(self, account: Account) -> Token | None:
         """Get a new access token where the old one will end; raise `ChannelError`. Worker only, at most daily."""
         return None
+
+    def polls(self, config: Mapping[str, Any]) -> bool:
+        """Say whether this account has something to look into; only asked where the channel is `polled`."""
+        del config
+        return False
+
+    def box(self, account: Account, known: Callable[[Sequence[str]], set[str]]) -> AbstractContextManager[Box]:
+        """Connect to what is to be looked into; raise `ChannelError`, then and as long as it is open. Worker only.
+
+        A first position holds `since`, a time. `known` says which of some ids of messages we have.
+        """
+        raise ValueError(f"{self.label} calls us, not we it.")
+
+    def forwarded(self, config: Mapping[str, Any], recipient: str, mail: bytes) -> Callback:
+        """Make what `parse` takes of a mail that was forwarded to us for this account."""
+        raise ValueError(f"{self.label} takes no mail.")

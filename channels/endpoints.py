@@ -28,6 +28,12 @@ class Settings(Protocol):
     @property
     def twilio_api_url(self) -> str: ...
     @property
+    def google_oauth_url(self) -> str: ...
+    @property
+    def microsoft_login_url(self) -> str: ...
+    @property
+    def mail_trusted_hosts(self) -> Sequence[str]: ...
+    @property
     def webhook_allowed_networks(self) -> Sequence[Network]: ...
 
 
@@ -39,6 +45,9 @@ class Endpoints:
     meta_graph_version: str = "v26.0"
     instagram_graph_url: str = "https://graph.instagram.com"
     twilio_api_url: str = "https://api.twilio.com"
+    google_oauth_url: str = "https://oauth2.googleapis.com"
+    microsoft_login_url: str = "https://login.microsoftonline.com"
+    mail_trusted_hosts: Sequence[str] = ()
     webhook_allowed_networks: Sequence[Network] = ()
 
 

@@ -113,6 +113,8 @@ class Contract:
         assert channel.address(read)
 
     def test_a_signed_callback_is_accepted(self, channel: Channel, kind: str, config: dict[str, str]) -> None:
+        if channel.polled:
+            pytest.skip("nobody calls us")
         channel.verify(kinds.callback(kind, b'{"a":"caf\\u00e9"}'), config)
 
     @pytest.mark.parametrize("body", [b"{}", b"", b'{"a":"caf\xc3\xa9"}'])
@@ -152,7 +154,9 @@ class Contract:
 
     def test_every_situation_gives_its_items(self, channel: Channel, kind: str, situation: str) -> None:
         told = kinds.situation(kind, situation)
-        found = channel.parse(kinds.callback(kind, kinds.PROVIDERS[kind].encode(told["body"])))
+        body = kinds.PROVIDERS[kind].encode(told["body"])
+        headers = kinds.PROVIDERS[kind].sign(body) | told.get("headers", {})
+        found = channel.parse(kinds.callback(kind, body, headers=headers))
         for item in found:
             assert_storable(item)
         named = told["items"]

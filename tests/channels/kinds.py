@@ -35,6 +35,11 @@ def as_meta_signs(secret: str) -> Callable[[bytes], dict[str, str]]:
     return sign
 
 
+def as_it_came(body: Any) -> bytes:
+    """Give a mail's bytes, which a fixture of mail holds in a file of its own; what damage made of it, as JSON."""
+    return body.encode("latin-1", "replace") if isinstance(body, str) else json.dumps(body).encode()
+
+
 PROVIDERS = {
     "whatsapp": Provider(
         config={
@@ -71,6 +76,17 @@ PROVIDERS = {
         encode=as_meta_writes,
         sign=as_meta_signs("ig-secret-456"),
     ),
+    "email": Provider(
+        config={
+            "address": "support@acme.ie",
+            "display_name": "Acme Support",
+            "password": "let me in",
+            "imap_host": "imap.acme.ie",
+            "smtp_host": "smtp.acme.ie",
+        },
+        encode=as_it_came,
+        sign=lambda _: {"account": "support@acme.ie", "authserv": ""},
+    ),
 }
 
 
@@ -88,5 +104,8 @@ def situations(kind: str) -> list[str]:
 
 
 def situation(kind: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FIXTURES / kind / f"{name}.json").read_text(encoding="utf-8"))
+    path = FIXTURES / kind / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if (mail := path.with_suffix(".eml")).exists():
+        found["body"] = mail.read_bytes().decode("latin-1")
     return found
