@@ -49,9 +49,10 @@ def test_what_failed_is_sent_again_with_the_same_ids(
     settled(endpoint, 60)
     again = {got.headers["x-webhook-id"]: got.body for got in receiver.on("/hook")[30:]}
     assert again == first
-    assert client.post(f"{API}/api-webhook-replays", json=ask | {"dry_run": True}, headers=headers).json["replay"][
-        "total"
-    ] == 0
+    assert (
+        client.post(f"{API}/api-webhook-replays", json=ask | {"dry_run": True}, headers=headers).json["replay"]["total"]
+        == 0
+    )
 
 
 def test_one_delivery_is_sent_again_and_the_log_shows_both(
