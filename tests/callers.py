@@ -20,8 +20,9 @@ _http = urllib3.PoolManager(timeout=30, retries=False, maxsize=16)
 class Caller:
     """A business with its API key; a call that is refused fails the test unless its status is expected."""
 
-    def __init__(self, live: Live, key: str, business_id: str = "") -> None:
+    def __init__(self, live: Live, key: str, business_id: str = "", email: str = "", password: str = "") -> None:
         self.live, self.key, self.business_id = live, key, business_id
+        self.email, self.password = email, password
 
     def get(self, path: str, **query: Any) -> Any:
         return self.call("GET", f"{path}?{urlencode(query)}")
@@ -75,7 +76,7 @@ def business(live: Live, name: str = "Acme") -> Caller:
     """Make a business the way an operator does."""
     count = time.time_ns()
     made = operate(live, "business", "create", f"{name} {count}", "--admin-email", f"admin-{count}@example.com")
-    return Caller(live, made["api_key"], made["business_id"])
+    return Caller(live, made["api_key"], made["business_id"], made["email"], made["password"])
 
 
 def operate(live: Live, *words: str) -> Any:
