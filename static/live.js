@@ -123,6 +123,7 @@
 
   function put(el) {
     const old = el.id && document.getElementById(el.id), top = 'top' in el.dataset;
+    if (old && el.dataset.version < old.dataset.version) return; // the answer to a send, overtaken by what became of it
     if (old && busy(old)) return held.set(el.id, el);
     held.delete(el.id);
     if ('del' in el.dataset) return old?.remove();
