@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from channels.base import Account, Receipt
@@ -60,10 +60,8 @@ def _apply_told(message: Message, told: dict[str, Any]) -> None:
     if status == "failed":
         fail(message, told["error_code"], told["error"] or "The provider could not deliver it.")
         return
-    advance(message, status, at=at)
-    if told.get("and_before"):
-        for earlier in db.session.scalars(_before(message, status).with_for_update()):
-            advance(earlier, status, at=at)
+    for meant in (message, *(_with_those_before(message, status) if told.get("and_before") else [])):
+        advance(meant, status, at=at)
 
 
 def remember(message: Message, provider_ids: Iterable[str]) -> None:
@@ -85,9 +83,9 @@ def catch_up(message: Message) -> None:
     """Apply the watermarks that came before we knew when the provider took this message."""
     if message.provider_at is None or message.status in UNDER_WAY:
         return
-    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
+    kept = _locked(_conversation_of(message))
     for status in ("delivered", "read"):
-        until = conversation.thread.get(f"{status}_until")
+        until = kept.thread.get(f"{status}_until") if kept else None
         if until and message.provider_at <= datetime.fromisoformat(until):
             advance(message, status, at=now())
 
@@ -161,15 +159,13 @@ def tell(message: Message, kind: str) -> None:
 
 def _meant(account: ChannelAccount, receipt: Receipt) -> list[Message]:
     if receipt.watermark:
-        return list(db.session.scalars(_up_to(account, receipt).order_by(Message.id).with_for_update()))
+        return list(db.session.scalars(_up_to(account, receipt).with_for_update(skip_locked=True)))
     message_id = _message_id(account, receipt)
     if message_id is None:
         return []
     query = _outbound(account.business_id, account.id).where(Message.id == message_id)
     found = list(db.session.scalars(query.with_for_update()))
-    if found and receipt.and_before:
-        found += db.session.scalars(_before(found[0], receipt.status).order_by(Message.id).with_for_update())
-    return found
+    return found + (_with_those_before(found[0], receipt.status) if found and receipt.and_before else [])
 
 
 def _outbound(business_id: UUID, account_id: UUID) -> Select[Message]:
@@ -201,26 +197,51 @@ def _up_to(account: ChannelAccount, receipt: Receipt) -> Select[Message]:
     )
 
 
-def _before(message: Message, status: str) -> Select[Message]:
-    """Find what went to the same person before a message."""
-    return _outbound(message.business_id, message.account_id).where(
+def _with_those_before(message: Message, status: str) -> list[Message]:
+    """Find what went to the same person before a message, and keep how far they have come for what is under way."""
+    until = message.provider_at or message.sent_at
+    if until is None:
+        return []
+    query = _outbound(message.business_id, message.account_id).where(
         Message.conversation_id == message.conversation_id,
-        _taken_at <= (message.provider_at or message.sent_at),
+        _taken_at <= until,
         Message.id != message.id,
         Message.status.in_(_lower(status)),
     )
+    _keep(_conversation_of(message), status, until)
+    return list(db.session.scalars(query.with_for_update(skip_locked=True)))
+
+
+# A watermark is kept with the conversation's row locked, and a message is caught up under the same lock, so none falls
+# between the two. Who holds that lock never waits for a message: one that is locked catches up by itself.
 
 
 def _keep_watermark(account: ChannelAccount, receipt: Receipt) -> None:
     """Keep how far a person has come, for a message of which we do not know yet that it went."""
-    query = _conversations(account, receipt.person).order_by(Conversation.last_message_at.desc()).limit(1)
-    conversation = db.session.scalar(query.with_for_update())
-    if conversation is None or receipt.watermark is None:
-        return
-    name, until = f"{receipt.status}_until", receipt.watermark
-    before = conversation.thread.get(name)
-    if before is None or datetime.fromisoformat(before) < until:
-        conversation.thread = conversation.thread | {name: until.isoformat()}
+    if receipt.watermark:
+        latest = _conversations(account, receipt.person).order_by(Conversation.last_message_at.desc()).limit(1)
+        _keep(latest, receipt.status, receipt.watermark)
+
+
+def _conversation_of(message: Message) -> Select[Conversation]:
+    return select(Conversation).where(
+        Conversation.business_id == message.business_id, Conversation.id == message.conversation_id
+    )
+
+
+def _locked(query: Select[Conversation]) -> Any:
+    """Lock a conversation and read what is kept with it, past what this transaction has not written yet."""
+    columns = (Conversation.business_id, Conversation.id, Conversation.thread)
+    return db.session.execute(query.with_only_columns(*columns).with_for_update()).first()
+
+
+def _keep(query: Select[Conversation], status: str, until: datetime) -> None:
+    kept, name = _locked(query), f"{status}_until"
+    before = kept.thread.get(name) if kept else None
+    if kept and (before is None or datetime.fromisoformat(before) < until):
+        this = (Conversation.business_id == kept.business_id, Conversation.id == kept.id)
+        written = update(Conversation).where(*this).values(thread=kept.thread | {name: until.isoformat()})
+        db.session.execute(written, execution_options={"synchronize_session": False})
 
 
 def _message_id(account: ChannelAccount, receipt: Receipt) -> UUID | None:
