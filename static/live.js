@@ -1,6 +1,6 @@
-// Live updates: one stream per browser and scope. The tab that holds the scope's Web Lock leads and reads it; a
-// BroadcastChannel hands on to the others. Fragments have stable ids and are put in their place by id, so that one that
-// comes twice changes nothing. It is a fetch, not an EventSource, so that an embed can send its secret in a header.
+// Live updates: one stream per browser and scope. The tab that holds the scope's Web Lock reads it, and a
+// BroadcastChannel hands on to the others. Fragments are put in place by id: one that comes twice changes nothing.
+// It is a fetch, not an EventSource, so that an embed can send its secret in a header.
 //
 //   <script src="live.js" data-url="/live" data-after="SEQUENCE" data-scope="user-ID" defer></script>
 //   live.start({url, after, scope, headers: () => ({…})})
@@ -30,12 +30,12 @@
       last = id;
       if (!html) return;
       upsert(html);
-      tell('event', {id, html});
+      tell('event', id);
     };
     const reset = id => { if (id >= 0) last = floor = id; ring = []; tell('reset', id); };
 
     function heard({event, id, data}) {
-      if (event === 'bye') { stop(); post({state: 'expired'}); return state('expired'); }
+      if (event === 'bye') { stop(); return state('expired'); }
       if (event === 'reset') { post({reset: id}); return reset(id); }
       if (!(id > last)) return;
       if (ring.push({id, data}) > RING) floor = ring.shift().id;
@@ -109,11 +109,12 @@
     }
   }
 
-  // Put fragments in their places: an element whose id is on the page replaces it; another goes into `data-into`
-  // (`data-top`: to its beginning, even if it was there); `data-del` takes it away; one without a place is let go.
+  // An element whose id is on the page is replaced; another goes into `data-into` (`data-top`: to its beginning, even if
+  // it was there); `data-del` takes it away. One without a place is tried again when htmx has brought a new pane: that
+  // may have been rendered a moment before.
   const busy = el => el.querySelector('[data-composer], :popover-open, dialog[open]') ||
     (el.contains(document.activeElement) && document.activeElement.matches('input, textarea, select, [contenteditable]'));
-  const held = new Map();
+  const held = new Map(), strays = [];
 
   function upsert(html) {
     const template = document.createElement('template');
@@ -133,13 +134,14 @@
     const focused = old?.contains(document.activeElement) && (document.activeElement.id || true);
     if (old && !(top && box)) old.replaceWith(el);
     else if (box) { old?.remove(); box[top ? 'prepend' : 'append'](el); }
-    else return;
+    else return void (strays.push({el, at: Date.now()}) > 50 && strays.shift());
     self.htmx?.process(el);
     if (focused) ((focused !== true && document.getElementById(focused)) || el.querySelector('a, button') || el)
       .focus({preventScroll: true});
     if (atEnd) scroll.scrollTop = scroll.scrollHeight;
     else if (scroll && !old && !top) tell('below', {scroll, el});
   }
+  document.addEventListener('htmx:afterSwap', () => strays.splice(0).forEach(one => Date.now() - one.at < 15000 && put(one.el)));
   document.addEventListener('focusout', () => held.size && setTimeout(() => [...held.values()].forEach(put)));
 
   addEventListener('online', () => now.retry?.());
