@@ -2,9 +2,7 @@
 // BroadcastChannel hands on to the others. Fragments are put in place by id: one that comes twice changes nothing.
 // It is a fetch, not an EventSource, so that an embed can send its secret in a header.
 //
-//   <script src="live.js" data-url="/live" data-after="SEQUENCE" data-scope="user-ID" defer></script>
-//   live.start({url, after, scope, headers: () => ({…})})
-//
+// <script src="live.js" data-url data-after data-scope defer>, or live.start({url, after, scope, headers: () => ({…})}).
 // Tells the document `live:state` (connecting, open, offline, expired), `live:event`, `live:reset` (too much was missed:
 // fetch the panes again) and `live:below` (something came in below what is in sight).
 (() => {
@@ -109,9 +107,8 @@
     }
   }
 
-  // An element whose id is on the page is replaced; another goes into `data-into` (`data-top`: to its beginning, even if
-  // it was there); `data-del` takes it away. One without a place is tried again when htmx has brought a new pane: that
-  // may have been rendered a moment before.
+  // What is on the page by its id is replaced; else it goes into `data-into` (`data-top`: first, even if it was there);
+  // `data-del` takes it away. One without a place gets another chance with the next pane that htmx brings.
   const busy = el => el.querySelector('[data-composer], :popover-open, dialog[open]') ||
     (el.contains(document.activeElement) && document.activeElement.matches('input, textarea, select, [contenteditable]'));
   const held = new Map(), strays = [];
