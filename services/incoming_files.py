@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
 from channels.base import Account, ChannelError, Media
 from lib import sniff
-from models import Attachment, ChannelAccount, Conversation, Customer, Message, db, now
-from services import channel_accounts, events, payloads
+from models import Attachment, ChannelAccount, Message, db, now
+from services import channel_accounts, events, receipts
 
 LEASE = timedelta(minutes=5)
 MAX_ATTEMPTS = 6
@@ -83,23 +82,8 @@ def record(business_id: UUID, attachment_id: UUID, outcome: Stored | ChannelErro
 
 
 def _announce(message: Message) -> None:
-    files = list(
-        db.session.scalars(
-            select(Attachment)
-            .where(Attachment.business_id == message.business_id, Attachment.message_id == message.id)
-            .order_by(Attachment.position)
-        )
-    )
-    if message.announced or any(file.state == "pending" and file.error is None for file in files):
+    if message.announced or any(file.state == "pending" and file.error is None for file in message.attachments):
         events.append(message.business_id, "message.changed", message=message)
         return
     message.announced = True
-    key = message.business_id
-    customer = db.session.get_one(Customer, (key, message.customer_id))
-    conversation = db.session.get_one(Conversation, (key, message.conversation_id))
-
-    def data() -> dict[str, Any]:
-        return payloads.message_event(message, customer, conversation, files)
-
-    kind = "message.received" if message.direction == "inbound" else "message.sent"
-    events.append(key, kind, data, message=message)
+    receipts.tell(message, "message.received" if message.direction == "inbound" else "message.sent")
