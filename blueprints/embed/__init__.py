@@ -10,11 +10,16 @@ from flask import Response, session
 
 from blueprints.embed import page, visits
 
+# Of a page that tells of trouble: it must show where the embed would.
+TROUBLE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+
 
 def _leave_no_trace(response: Response) -> Response:
     """Keep answers out of caches and addresses out of referrers, and let an agent's own cookie in this browser be."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
+    if response.mimetype == "text/html":
+        response.headers.setdefault("Content-Security-Policy", TROUBLE_POLICY)
     session.permanent = session.modified = False  # so that it is not written
     return response
 

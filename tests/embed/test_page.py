@@ -9,12 +9,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from lib.ids import uuid7
 from models import Conversation, Message, db, now
-from services import conversations, keys, messages
+from services import conversations, embeds, keys, messages
 from tests.embed.conftest import Crm, Visitor
 from tests.people import Somebody
 
@@ -145,6 +147,19 @@ def test_an_expired_link_says_what_to_do(crm: Crm, joe: Any, monkeypatch: pytest
     page = crm.open(crm.expired(joe, monkeypatch))
     assert (page.status_code, "embed_token_expired" in page.text) == (401, True)
     assert "in your CRM again" in page.text
+
+
+def test_trouble_of_ours_shows_where_the_embed_would(crm: Crm, joe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError("SELECT 1", {}, psycopg.OperationalError("the database is away"))
+
+    token = crm.token(joe)
+    monkeypatch.setattr(embeds, "open", fail)
+    page = crm.open(token, Accept="text/html")
+    assert page.status_code == 503
+    assert "frame-ancestors" not in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+    assert token not in page.text
 
 
 def test_looking_whether_a_link_is_alive_spends_nothing(crm: Crm, joe: Any) -> None:

@@ -152,6 +152,18 @@ def test_without_redis_the_hub_looks_for_itself_and_listens_again_later(paper: P
     hub._redis.close()
 
 
+def test_a_doorbell_line_that_is_cut_is_laid_again(hub: Hub, redis: Redis, paper: Paper) -> None:
+    topic = uuid7()
+    reader = Reader(hub, topic)
+    until(redis.pubsub_numpat)
+    redis.client_kill_filter(_type="pubsub")
+    tell(redis, paper, topic, "a")
+    until(lambda: "a;" in reader.said)
+    until(redis.pubsub_numpat)
+    tell(redis, paper, topic, "b")
+    assert until(lambda: "b;" in reader.said) < 0.5
+
+
 def test_a_database_that_is_away_loses_nothing(hub: Hub, redis: Redis, paper: Paper) -> None:
     topic = uuid7()
     reader = Reader(hub, topic)
