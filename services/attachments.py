@@ -37,14 +37,15 @@ def upload(business: Business, filename: str, data: bytes, declared: str = "") -
 
 def get(business: Business, attachment_id: UUID) -> Attachment:
     attachment = db.session.get(Attachment, (business.id, attachment_id))
-    if attachment is None:
+    if attachment is None or attachment.state == "erased":
         raise NotFound("There is no such file.", code="attachment_not_found")
     return attachment
 
 
 def find(attachment_id: UUID) -> Attachment | None:
     """Find a file of any business: for links whose signature is what lets somebody in."""
-    return db.session.scalar(select(Attachment).where(Attachment.id == attachment_id))
+    query = select(Attachment).where(Attachment.id == attachment_id, Attachment.state != "erased")
+    return db.session.scalar(query)
 
 
 def usable(business: Business, references: Sequence[str]) -> list[Attachment]:

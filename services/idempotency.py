@@ -72,14 +72,6 @@ def keep(claim: Claim, status: int, body: bytes) -> None:
     db.session.execute(insert(IdempotencyRecord).values(row).on_conflict_do_nothing())
 
 
-def expire(limit: int = 10_000) -> int:
-    """Delete answers that are over a day old; a sweep calls this."""
-    statement = text("""
-        DELETE FROM idempotency_records WHERE ctid IN (
-            SELECT ctid FROM idempotency_records WHERE created_at < :before LIMIT :limit)""")
-    return db.session.execute(statement, {"before": now() - KEPT, "limit": limit}).rowcount  # type: ignore[attr-defined, no-any-return]
-
-
 def _is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     table = IdempotencyRecord
     return (table.business_id == claim.business_id, table.api_key_id == claim.api_key_id, table.key == claim.key)

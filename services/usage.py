@@ -25,7 +25,7 @@ from sqlalchemy import Engine, text
 
 from errors import Invalid, NotFound
 from lib import cursors
-from models import Business, db, reading
+from models import Business, reading
 
 FLUSH_SECONDS = 0.5
 MOST_WAITING = 20_000
@@ -168,14 +168,6 @@ def by_key(business: Business, since: datetime) -> dict[UUID, int]:
     with reading() as connection:
         rows = connection.execute(query, {"business_id": business.id, "since": since})
         return {row.api_key_id: row.calls for row in rows}
-
-
-def expire(days: int, limit: int = 10_000) -> int:
-    """Delete lines older than so many days; a sweep calls this until it gives 0."""
-    query = text("""
-        DELETE FROM api_calls WHERE ctid IN (
-            SELECT ctid FROM api_calls WHERE at < now() - make_interval(days => :days) LIMIT :limit)""")
-    return db.session.execute(query, {"days": days, "limit": limit}).rowcount  # type: ignore[attr-defined, no-any-return]
 
 
 def _filter(

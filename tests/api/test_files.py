@@ -303,6 +303,19 @@ def _full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
+def test_the_files_of_an_erased_customer_are_gone_at_once(api: Api, app: Flask, acme: Business) -> None:
+    """F7."""
+    message = factories.received(acme, factories.whatsapp(acme))
+    shown = upload(api, b"secret", "note.txt").json["attachment"]
+    body = {"customer_id": str(message.customer_id), "channel": "whatsapp", "attachments": [shown["id"]]}
+    assert api.post("/api-send-message", body).status_code == 202
+    assert Api(app, None).client.get(path_of(shown["download_url"])).data == b"secret"
+    assert api.delete("/api-customers", id=message.customer_id).status_code == 200
+    for path, headers in ((path_of(shown["download_url"]), {}), (path_of(shown["file_url"]), {"x-api-key": api.key})):
+        assert Api(app, None).client.get(path, headers=headers).status_code == 404
+    assert api.post("/api-send-message", body).status_code == 404
+
+
 def test_a_session_of_the_business_may_download_too(app: Flask, api: Api, bob: Somebody, charlie: Somebody) -> None:
     path = path_of(upload(api, b"secret", "note.txt").json["attachment"]["file_url"])
     for person, status in ((bob, 200), (charlie, 404)):

@@ -157,16 +157,6 @@ def test_the_summary_adds_up(api: Api, acme: Business) -> None:
     assert (empty["calls"], empty["mean_ms"]) == (0, 0.0)
 
 
-def test_old_lines_are_deleted(api: Api, acme: Business) -> None:
-    api.get("/api-customers")
-    usage.flush()
-    aged = update(ApiCall).where(ApiCall.business_id == acme.id).values(at=now() - timedelta(days=31))
-    db.session.execute(aged)
-    assert usage.expire(30) >= 1
-    db.session.commit()
-    assert lines(acme) == []
-
-
 def call(business: Business) -> usage.Call:
     return usage.Call(business.id, uuid7(), None, now(), "GET", "/x", "", 200, 1.0, None, "127.0.0.1", "")
 
