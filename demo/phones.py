@@ -64,7 +64,7 @@ def say(url: str, account: ChannelAccount, *, sender: str, name: str, text: str,
         mime = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         data = base64.b64encode(file.read_bytes()).decode()
         body["file"] = {"filename": file.name, "mime": mime, "data": data}
-    answer = _call(url, f"{account.kind}/say", body)
+    answer: dict[str, Any] = _call(url, f"{account.kind}/say", body)
     attempts = (answer.get("delivery") or {}).get("attempts") or []
     if attempts and not 200 <= (attempts[-1]["status"] or 0) < 300:
         said = attempts[-1]["status"] or attempts[-1]["error"]

@@ -20,7 +20,7 @@ from app import FRONT_DOOR
 from models import db
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("blueprints", "services", "channels", "lib", "embedded", "sandbox")
+ROOMS = ("blueprints", "services", "channels", "lib", "embedded", "sandbox", "demo")
 TOP = {path.stem for path in ROOT.glob("*.py")}
 OURS = TOP | set(ROOMS) | {"bench", "tests"}
 

@@ -18,14 +18,10 @@ PDF = b"%PDF-1.4\n% a receipt\n%%EOF\n"
 express = pytest.mark.parametrize("express", ["express4", "express5"])
 
 
-def test_every_sample_of_the_guide_is_run_by_one_script() -> None:
+def test_every_sample_of_the_guide_is_run_by_a_script() -> None:
     blocks = re.findall(r"^```javascript\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    words = [
-        found[1]
-        for script in sorted((HERE / "scripts").glob("*.js"))
-        for found in re.finditer(r"""sample\((['"])(.+?)\1\)""", script.read_text())
-        for found in [(None, found[2])]
-    ]
+    scripts = "".join(script.read_text() for script in (HERE / "scripts").glob("*.js"))
+    words = {found for _, found in re.findall(r"""sample\((['"])(.+?)\1\)""", scripts)}
     assert len(blocks) == 10
     assert [sum(word in block for word in words) for block in blocks] == [1] * 10
 
