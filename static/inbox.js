@@ -115,13 +115,10 @@
   document.addEventListener('htmx:afterSettle', e => { settle(); if (['thread', 'panes'].includes(e.detail.elt.id)) atBottom(); });
   document.addEventListener('live:event', () => { numbers(); order(); });
   document.addEventListener('applied', () => { numbers(); order(); });
+  // Too much was missed: fetch the list anew, and the messages, but not the composer.
   document.addEventListener('live:reset', () => {
-    const at = location.pathname + location.search;
-    htmx.ajax('GET', `${$('#list').dataset.base}${location.search}`, {target: '#rows', swap: 'outerHTML'});
-    if (thread()) fetch(at, {headers: {...alc.headers(), 'HX-Target': 'thread'}}).then(a => a.text()).then(html => {
-      const page = new DOMParser().parseFromString(html, 'text/html'), fresh = $('.msgs', page), old = $('.msgs');
-      if (fresh && old) { old.replaceChildren(...fresh.children); htmx.process(old); atBottom(); alc.group(); }
-    });
+    htmx.ajax('GET', $('#list').dataset.base + location.search, {target: '#rows', swap: 'outerHTML'});
+    if (thread()) htmx.ajax('GET', location.pathname, {target: '.msgs', swap: 'outerHTML', select: '.msgs'});
   });
 
   // --- going from one conversation to the next ---

@@ -62,6 +62,13 @@
     choose(tab);
   });
 
+  document.addEventListener('tick', () => {
+    for (const node of $$('time[data-ago]')) {
+      const passed = (Date.now() - Date.parse(node.dateTime)) / 1000;
+      if (passed < 86400) node.textContent = passed < 10 ? 'just now' : alc.span(passed) + ' ago';
+    }
+  });
+
   // The log goes on while somebody looks at its beginning and is not in it.
   setInterval(() => {
     const log = $('#log'), at = $('#calls');

@@ -193,6 +193,7 @@ def test_what_is_written_without_a_connection_goes_out_once_when_it_is_back(
     agent: Page, browser_context: BrowserContext, place: Place
 ) -> None:
     open_joe(agent, place)
+    agent.evaluate("alc.need('writing')")
     browser_context.set_offline(True)
     for text in ("first of two", "second of two"):
         box(agent, place).fill(text)
