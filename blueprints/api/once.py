@@ -57,10 +57,16 @@ def _racing(act: Callable[[], Response]) -> Response:
         try:
             return act()
         except DBAPIError as exc:
-            if attempt == TRIES or getattr(exc.orig, "sqlstate", None) not in _RACES:
+            if attempt == TRIES or not _may_run_again(exc):
                 raise
             db.session.remove()  # nothing of the lost try may linger
     raise AssertionError("unreachable")
+
+
+def _may_run_again(exc: DBAPIError) -> bool:
+    """Say whether nothing was written: a race was lost, or the line broke at a statement, which a commit has none of."""
+    lost = exc.connection_invalidated and exc.statement is not None
+    return lost or getattr(exc.orig, "sqlstate", None) in _RACES
 
 
 def _again(claim: idempotency.Claim) -> Response | None:

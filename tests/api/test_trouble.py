@@ -90,6 +90,7 @@ def test_connections_that_the_server_closed_are_replaced(small: Flask, alice: So
         )
     db.session.remove()
     db.engine.dispose()
+    assert api.post("/api-customers-batch-lookup", {"emails": [body["email"]]}).status_code == 200
     statuses = [api.get("/api-customers", email=body["email"]).status_code for _ in range(4)]
     assert set(statuses) <= {200, 503}
     assert statuses[-1] == 200
