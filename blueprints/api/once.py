@@ -64,7 +64,7 @@ def _racing(act: Callable[[], Response]) -> Response:
 
 
 def _may_run_again(exc: DBAPIError) -> bool:
-    """Say whether nothing was written: a race was lost, or the line broke at a statement, which a commit has none of."""
+    """Say whether nothing was written: a race was lost, or the line broke at a statement (a commit has none)."""
     lost = exc.connection_invalidated and exc.statement is not None
     return lost or getattr(exc.orig, "sqlstate", None) in _RACES
 
