@@ -62,7 +62,7 @@ def said(place: Place, text: str) -> list[tuple[bool, str]]:
 
 def open_joe(agent: Page, place: Place) -> None:
     agent.locator(f"#row-{place.joe}").click()
-    expect(agent.locator(f"#body-{place.joe}-reply")).to_be_attached()
+    expect(agent.locator(f"[data-composer='{place.joe}'][data-awake]")).to_be_attached()
     agent.wait_for_url(f"**/c/{place.joe}")
 
 
