@@ -109,37 +109,36 @@ def due_endpoints() -> list[UUID]:
     return list(db.session.scalars(query))
 
 
-# Tests have a lane of their own: somebody waits for each, and behind a backlog or a pause it would never come.
+# Tests have a lane of their own: somebody waits for each, and behind a backlog or a pause it would never come. Rows are
+# taken by their place (ctid), as the planner cannot know how few `slots` are and would read the whole table.
 _CLAIM = text("""
     WITH wanted AS (
-        SELECT w.slots, e.id AS endpoint_id, e.state, e.ordered, e.url, e.timeout, e.policy, e.secret,
-               e.previous_secret, e.rotation_ends_at, e.new_secret_accepted, e.headers
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:slots AS int[])) AS w (id, slots)
-        JOIN webhook_endpoints e ON e.id = w.id),
+        SELECT w.slots, e.* FROM unnest(CAST(:ids AS uuid[]), CAST(:slots AS int[])) AS w (endpoint_id, slots)
+        JOIN webhook_endpoints e ON e.id = w.endpoint_id),
     picked AS (
-        SELECT d.business_id, d.id, wanted.* FROM wanted CROSS JOIN LATERAL (
-            SELECT d.business_id, d.id FROM deliveries d
-            WHERE d.endpoint_id = wanted.endpoint_id AND d.state = 'pending' AND d.reason = 'test'
-              AND d.next_attempt_at <= now()
+        SELECT d.place FROM wanted CROSS JOIN LATERAL (
+            SELECT d.ctid AS place FROM deliveries d
+            WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.reason = 'test' AND d.next_attempt_at <= now()
             ORDER BY d.id LIMIT 2 FOR UPDATE OF d SKIP LOCKED) AS d
         UNION ALL
-        SELECT d.business_id, d.id, wanted.* FROM wanted CROSS JOIN LATERAL (
-            SELECT d.business_id, d.id FROM deliveries d
-            WHERE d.endpoint_id = wanted.endpoint_id AND d.state = 'pending' AND d.reason <> 'test'
+        SELECT d.place FROM wanted CROSS JOIN LATERAL (
+            SELECT d.ctid AS place FROM deliveries d
+            WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.reason <> 'test'
               AND d.next_attempt_at <= now()
               AND (NOT wanted.ordered OR NOT EXISTS (
                   SELECT FROM deliveries earlier
                   WHERE earlier.endpoint_id = d.endpoint_id AND earlier.state = 'pending'
                     AND earlier.order_key = d.order_key AND earlier.event_sequence < d.event_sequence))
             ORDER BY d.next_attempt_at, d.id LIMIT wanted.slots FOR UPDATE OF d SKIP LOCKED) AS d
-        WHERE wanted.state = 'active')
-    UPDATE deliveries d SET next_attempt_at = now() + make_interval(secs => :lease)
-    FROM picked JOIN deliveries again ON again.business_id = picked.business_id AND again.id = picked.id
-    JOIN events e ON e.business_id = again.business_id AND e.sequence = again.event_sequence
-    WHERE d.business_id = picked.business_id AND d.id = picked.id
-    RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, e.id AS event_id, d.event_type, d.reason, e.body,
-        picked.url, picked.timeout, picked.policy, picked.secret, picked.previous_secret, picked.rotation_ends_at,
-        picked.new_secret_accepted, picked.headers""")
+        WHERE wanted.state = 'active'),
+    taken AS (
+        UPDATE deliveries d SET next_attempt_at = now() + make_interval(secs => :lease)
+        WHERE d.ctid = ANY(ARRAY(SELECT place FROM picked))
+        RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, d.event_sequence, d.event_type, d.reason)
+    SELECT taken.*, e.id AS event_id, e.body, wanted.url, wanted.timeout, wanted.policy, wanted.secret,
+        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers
+    FROM taken JOIN wanted ON wanted.id = taken.endpoint_id
+    JOIN events e ON e.business_id = taken.business_id AND e.sequence = taken.event_sequence""")
 
 
 def claim(slots: Mapping[UUID, int]) -> list[Task]:

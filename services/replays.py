@@ -79,7 +79,8 @@ def stop(replay: Replay) -> None:
     """Take no further step, and take back what nobody has begun to send; what is under way goes out."""
     if replay.state == "running" or outcome(replay)["pending"]:
         replay.state, replay.finished_at = "stopped", now()
-        db.session.execute(text(_TAKE_BACK), _params(replay) | {"id": replay.id})
+        taken_back = db.session.scalars(text(_TAKE_BACK), _params(replay) | {"id": replay.id}).all()
+        replay.done -= len(taken_back)
 
 
 def outcome(replay: Replay) -> dict[str, int]:
@@ -125,7 +126,7 @@ _OUTCOME = """SELECT state, count(*) AS count FROM deliveries WHERE business_id 
     AND endpoint_id = :endpoint_id AND id > :id AND replay_id = :id GROUP BY state"""
 # Whose lease runs has a next attempt ahead.
 _TAKE_BACK = """DELETE FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id > :id
-    AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= now()"""
+    AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= now() RETURNING 1"""
 _SOURCES = {
     "chosen": """SELECT sequence FROM events WHERE business_id = :business_id AND sequence = ANY(:chosen)
         AND sequence > :after""",
