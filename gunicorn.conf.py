@@ -4,7 +4,6 @@ import gc
 import os
 import resource
 import socket
-from pathlib import Path
 
 _development = os.environ.get("APP_ENV") == "development"
 _port = os.environ.get("PORT", "8000")
@@ -44,19 +43,6 @@ loglevel = os.environ.get("LOG_LEVEL", "INFO").lower() if not _development else 
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
-# Processes share their counters through files here; prometheus_client reads the name when it is imported.
-_metrics = Path(
-    os.environ.setdefault(
-        "PROMETHEUS_MULTIPROC_DIR", str(Path(os.environ.get("DATA_DIR", "var")).absolute() / "metrics")
-    )
-)
-
-
-def on_starting(server: object) -> None:
-    _metrics.mkdir(parents=True, exist_ok=True)
-    for left in _metrics.glob("*.db"):
-        left.unlink()
-
 
 def post_worker_init(worker: object) -> None:
     """Let open streams go as soon as the worker is told to stop, and spare the collector what is loaded.
@@ -67,9 +53,3 @@ def post_worker_init(worker: object) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)  # a batch of 1,000 makes a hundred thousand objects that soon go by themselves
-
-
-def child_exit(server: object, worker: object) -> None:
-    """Forget a dead worker's live gauges; its counters stay."""
-    for left in _metrics.glob(f"gauge_live*_{worker.pid}.db"):  # type: ignore[attr-defined]
-        left.unlink()

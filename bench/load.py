@@ -40,7 +40,6 @@ def bare(stage: Stage, **env: str) -> Iterator[str]:
         "PORT": str(port),
         "BENCH_DSN": stage.live.services.psycopg(),
         "BENCH_BUSINESS": stage.business_id,
-        "PROMETHEUS_MULTIPROC_DIR": str(stage.live.services.folder / "bare"),
         **env,
     }
     command = run.found(["gunicorn"])
