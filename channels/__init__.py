@@ -10,10 +10,11 @@ from channels.email import Email
 from channels.endpoints import configure
 from channels.facebook import Messenger
 from channels.instagram import Instagram
+from channels.sms import Sms
 from channels.whatsapp import WhatsApp
 from errors import NotFound
 
-_ALL: tuple[Channel, ...] = (WhatsApp(), Messenger(), Instagram(), Email())
+_ALL: tuple[Channel, ...] = (WhatsApp(), Messenger(), Instagram(), Sms(), Email())
 
 KINDS = tuple(channel.kind for channel in _ALL)
 _BY_KIND: dict[str, Channel] = {channel.kind: channel for channel in _ALL}

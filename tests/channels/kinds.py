@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 from channels.base import Account, Callback
 
@@ -38,6 +40,23 @@ def as_meta_signs(secret: str) -> Callable[[bytes], dict[str, str]]:
 def as_it_came(body: Any) -> bytes:
     """Give a mail's bytes, which a fixture of mail holds in a file of its own; what damage made of it, as JSON."""
     return body.encode("latin-1", "replace") if isinstance(body, str) else json.dumps(body).encode()
+
+
+def as_twilio_writes(body: Any) -> bytes:
+    """Write a form; what damage made of it, as well as a form can."""
+    if not isinstance(body, dict):
+        return json.dumps(body).encode()
+    return urlencode({str(name): str(value) for name, value in body.items()}, errors="surrogatepass").encode()
+
+
+def as_twilio_signs(secret: str, url: str) -> Callable[[bytes], dict[str, str]]:
+    def sign(body: bytes) -> dict[str, str]:
+        form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+        text = url + "".join(name + value for name in sorted(form) for value in sorted(set(form[name])))
+        digest = hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()
+        return {"x-twilio-signature": base64.b64encode(digest).decode()}
+
+    return sign
 
 
 PROVIDERS = {
@@ -75,6 +94,15 @@ PROVIDERS = {
         },
         encode=as_meta_writes,
         sign=as_meta_signs("ig-secret-456"),
+    ),
+    "sms": Provider(
+        config={
+            "account_sid": "AC00000000000000000000000000000001",
+            "auth_token": "auth-token-123",
+            "from_number": "+353861111111",
+        },
+        encode=as_twilio_writes,
+        sign=as_twilio_signs("auth-token-123", f"{URL}/sms/account-1"),
     ),
     "email": Provider(
         config={
