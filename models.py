@@ -307,6 +307,19 @@ class Callback(db.Model):
     error: Mapped[str | None]
 
 
+class Mailbox(db.Model):
+    """How far a mailbox that we look into is read, and which process looks."""
+
+    __tablename__ = "mailboxes"
+    __table_args__ = (_to("channel_accounts", "account_id", ondelete="CASCADE"),)
+    business_id: Mapped[UUID] = _business()
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[dict[str, Any]]  # the channel's own words
+    watcher: Mapped[UUID | None]
+    watched_until: Mapped[datetime | None]
+    error: Mapped[str | None]  # while it cannot be read
+
+
 class Conversation(db.Model):
     """One customer on one channel account."""
 

@@ -31,6 +31,7 @@ from app import create_app
 from channels.base import ChannelError, Token
 from drain import Drain
 from lib import fetch, sniff, storage
+from mailroom import Mailroom
 from models import db
 from services import inbound, incoming_files, outbound, profiles, receipts, sweeps, templates, tokens
 from services.incoming_files import Stored
@@ -242,7 +243,9 @@ def main() -> None:
     fetch.tls_context()  # 40 ms, once for all children
     gc.collect()
     gc.freeze()  # what is loaded stays shared: the collector does not touch it in the children
-    parts = {"sweeps": lambda: sweep(app)} | {group: lambda group=group: work(app, group) for group in GROUPS}
+    parts = {"sweeps": lambda: sweep(app), "mail": lambda: Mailroom(app, lambda: _stop).run()} | {
+        group: lambda group=group: work(app, group) for group in GROUPS
+    }
     running = {_fork(name, part): name for name, part in parts.items()}
     setproctitle("alacarte: worker")
     told = False

@@ -13,15 +13,31 @@ from channels.base import IdentityChange, Inbound, Media, Person
 from lib import sniff
 from lib.ids import uuid7
 from models import Attachment, Business, ChannelAccount, Conversation, Customer, Message, ProviderId, db, now
-from services import changes, channel_accounts, conversations, echoes, events, identities, messages, payloads, receipts
+from services import (
+    changes,
+    channel_accounts,
+    conversations,
+    echoes,
+    events,
+    identities,
+    messages,
+    payloads,
+    receipts,
+    threads,
+)
 from services.customer_fields import Record
 from services.customer_sync import Batch, Outcome
 from services.identities import Key
 from services.messages import Sender
 
 
-def receive(business: Business, account: ChannelAccount, item: Inbound) -> Message | None:
-    """Store a message, and whom and what it needs; None if it was stored before, or was ours."""
+def receive(
+    business: Business, account: ChannelAccount, item: Inbound, callback_id: UUID | None = None
+) -> Message | None:
+    """Store a message, and whom and what it needs; None if it was stored before, or was ours.
+
+    `callback_id` is what brought it, where its files may still lie.
+    """
     if item.echo and echoes.confirm(account, item):
         return None
     if changes.taken_back(account, item.provider_id):
@@ -29,30 +45,39 @@ def receive(business: Business, account: ChannelAccount, item: Inbound) -> Messa
     message_id = uuid7()
     if not _is_first(account, item.provider_id, message_id):
         return None
-    customer = _customer(business, account, item.person)
-    conversation = conversations.open_for(business, customer, account, item.person.address, subject=item.subject)
-    conversation.address = item.person.address
+    place = threads.find(business, account, item.thread) if item.thread else None
+    customer = place.customer if place else _customer(business, account, item.person)
+    conversation = (
+        place.conversation
+        if place
+        else conversations.open_for(
+            business, customer, account, item.person.address, subject=item.subject, fresh=item.thread is not None
+        )
+    )
+    if place is None or place.is_customer:
+        conversation.address = item.person.address
     message = messages.new(
         conversation,
-        Sender("app", None, item.extra.get("sent_from", "Sent from the app"))
-        if item.echo
-        else Sender("customer", customer.id, customer.name),
+        _sender(item, customer, place),
         id=message_id,
         direction="outbound" if item.echo else "inbound",
         kind=item.kind,
         content=item.text,
         status="sent" if item.echo else "received",
-        extra=_extra(item),
+        extra=_extra(item, place),
         reply_to_id=_quoted(account, item.reply_to),
         provider_at=item.at,
         sent_at=item.at if item.echo else None,
     )
-    files = [_attachment(message, media, place) for place, media in enumerate(item.media)]
+    files = [_attachment(message, media, position, callback_id) for position, media in enumerate(item.media)]
     db.session.add_all(files)
-    _tell(business, conversation, message, customer, files, opens=item.opens_window)
+    if item.thread:
+        threads.note(place, conversation, item.thread)
+        receipts.remember(message, [item.thread.id] if item.thread.id else [])
+    _tell(business, conversation, message, customer, files, item)
     channel_accounts.touch(account, inbound=None if item.echo else item.at, outbound=item.at if item.echo else None)
     receipts.apply_parked(message, item.provider_id)
-    if customer.name == item.person.address:
+    if customer.name == item.person.address and item.thread is None:
         jobs.run_later("learn_name", business.id, conversation.id)
     return message
 
@@ -63,13 +88,13 @@ def _tell(
     message: Message,
     customer: Any,
     files: list[Attachment],
-    *,
-    opens: bool,
+    item: Inbound,
 ) -> None:
     inbound = message.direction == "inbound"
     shown = messages.preview(message, files)
-    at = (message.provider_at or now()) if opens else None
-    reopens = conversations.saw_message(conversation, text_shown=shown, inbound=inbound, at=at)
+    at = (message.provider_at or now()) if item.opens_window else None
+    waits = not item.automatic
+    reopens = conversations.saw_message(conversation, text_shown=shown, inbound=inbound, at=at, waits=waits)
     if reopens:
         conversations.set_status(business, conversation, "open", by=customer.name)
     if any(file.state == "pending" for file in files):
@@ -164,8 +189,18 @@ def _quoted(account: ChannelAccount, provider_id: str | None) -> UUID | None:
     return known.message_id if known else None
 
 
-def _extra(item: Inbound) -> dict[str, Any]:
+def _sender(item: Inbound, customer: Any, place: threads.Place | None) -> Sender:
+    if item.echo:
+        return Sender("app", None, item.extra.get("sent_from", "Sent from the app"))
+    if place is None or place.is_customer:
+        return Sender("customer", customer.id, customer.name)
+    return Sender("customer", None, (item.person.name or item.person.address)[:200])
+
+
+def _extra(item: Inbound, place: threads.Place | None) -> dict[str, Any]:
     extra = dict(item.extra)
+    if place and not place.takes_part:
+        extra["new_participant"] = True
     if item.kind == "unsupported":
         extra["raw"] = dict(item.raw)
     if item.reply_to:
@@ -173,8 +208,9 @@ def _extra(item: Inbound) -> dict[str, Any]:
     return extra
 
 
-def _attachment(message: Message, media: Media, position: int) -> Attachment:
+def _attachment(message: Message, media: Media, position: int, callback_id: UUID | None) -> Attachment:
     source = {"provider_id": media.provider_id, "url": media.url, "sha256": media.sha256, "voice": media.voice}
+    source |= {"content_id": media.content_id, "callback": str(callback_id) if callback_id else None}
     return Attachment(
         business_id=message.business_id,
         id=uuid7(),

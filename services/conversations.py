@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import joinedload
 
+import channels
 import jobs
 from errors import Invalid, NotFound
 from lib.ids import uuid7
@@ -54,14 +55,17 @@ def open_for(
     *,
     subject: str | None = None,
     reopen: bool = True,
+    fresh: bool = False,
 ) -> Conversation:
     """Give the conversation that a new message belongs to: the open one, one closed lately, or a new one.
 
-    Holds the customer's row until the commit, so that two messages at once do not open two.
+    Where a channel has threads, another subject begins another one; `fresh` says that this message does. Holds the
+    customer's row until the commit, so that two messages at once do not open two.
     """
-    lock = text("SELECT 1 FROM customers WHERE business_id = :business_id AND id = :id FOR NO KEY UPDATE")
-    db.session.execute(lock, {"business_id": business.id, "id": customer.id})
-    found = latest(business, customer.id, account.id)
+    lock(business.id, customer.id)
+    found = None if fresh else latest(business, customer.id, account.id)
+    if found and subject not in (None, found.subject) and channels.get(account.kind).limits.threads:
+        found = None
     if found and (found.status != "closed" or (reopen and now() - (found.closed_at or now()) < REOPEN_WITHIN)):
         return found
     opened = Conversation(
@@ -89,6 +93,12 @@ def open_for(
         conversation=opened,
     )
     return opened
+
+
+def lock(business_id: UUID, customer_id: UUID) -> None:
+    """Hold a customer's row until the commit: whoever changes their conversations waits for the others."""
+    statement = text("SELECT 1 FROM customers WHERE business_id = :business_id AND id = :id FOR NO KEY UPDATE")
+    db.session.execute(statement, {"business_id": business_id, "id": customer_id})
 
 
 def assign(business: Business, conversation: Conversation, user: User | None, *, by: str = "") -> None:
@@ -162,7 +172,7 @@ def saw_message(
 ) -> bool:
     """Bring the conversation up to date with a message; tell whether that opened it again.
 
-    `at`: when the customer opened the reply window with it, if they did.
+    `at`: when the customer opened the reply window with it, if they did. `waits`: somebody waits for an answer.
     """
     conversation.preview = text_shown[:200]
     conversation.last_direction = "inbound" if inbound else "outbound"
@@ -174,7 +184,8 @@ def saw_message(
     conversation.unread_count += 1
     if at:
         conversation.last_inbound_at = max(at, conversation.last_inbound_at or at)
-    conversation.waiting_since = conversation.waiting_since or now()
+    if waits:
+        conversation.waiting_since = conversation.waiting_since or now()
     return waits and conversation.status != "open"
 
 

@@ -5,6 +5,7 @@ The callbacks' edge calls `handshake` and `accept`; the worker calls `items` and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -48,17 +49,18 @@ def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
         channel.verify(callback, channel_accounts.to_channel(account).config)
     except BadSignature as exc:
         raise Forbidden(f"The signature is not right: {exc}", code="bad_signature") from None
+    keep(account, callback, headers={name: callback.headers[name] for name in KEPT_HEADERS & callback.headers.keys()})
+    return channel.reply(callback)
+
+
+def keep(account: ChannelAccount, callback: Callback, *, headers: Mapping[str, str]) -> None:
+    """Store what came for an account, raw, and ask for it to be applied."""
     stored = StoredCallback(
-        business_id=account.business_id,
-        account_id=account.id,
-        url=callback.url,
-        headers={name: value for name, value in callback.headers.items() if name in KEPT_HEADERS},
-        body=callback.body,
+        business_id=account.business_id, account_id=account.id, url=callback.url, headers=headers, body=callback.body
     )
     db.session.add(stored)
     db.session.flush()
     jobs.run_later("process_callback", account.business_id, stored.id)
-    return channel.reply(callback)
 
 
 def claim(business_id: UUID, callback_id: UUID) -> StoredCallback | None:
@@ -98,7 +100,7 @@ def apply(stored: StoredCallback, item: Item) -> None:
     business = db.session.get_one(Business, account.business_id)
     match item:
         case Inbound():
-            arrivals.receive(business, account, item)
+            arrivals.receive(business, account, item, stored.id)
         case Receipt():
             receipts.apply(account, item)
         case Change():

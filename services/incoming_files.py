@@ -5,15 +5,18 @@ The worker calls `prepare`, fetches with no transaction open, stores the bytes, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
+import channels
 from channels.base import Account, ChannelError, Media
 from lib import sniff
-from models import Attachment, ChannelAccount, Message, db, now
+from models import Attachment, Callback, ChannelAccount, Message, db, now
 from services import channel_accounts, events, receipts
 
 LEASE = timedelta(minutes=5)
@@ -55,8 +58,17 @@ def prepare(business_id: UUID, attachment_id: UUID) -> Task | None:
         url=source["url"],
         sha256=source["sha256"],
         voice=source["voice"],
+        data=_brought(account, source),
     )
     return Task(account.kind, channel_accounts.to_channel(account), media)
+
+
+def _brought(account: ChannelAccount, source: Mapping[str, Any]) -> bytes | None:
+    """Give the mail that holds the file, where files come inside of what we have kept."""
+    if not channels.get(account.kind).polled or not source.get("callback"):
+        return None
+    key = (account.business_id, UUID(source["callback"]))
+    return db.session.scalar(select(Callback.body).where(Callback.business_id == key[0], Callback.id == key[1]))
 
 
 def record(business_id: UUID, attachment_id: UUID, outcome: Stored | ChannelError) -> None:

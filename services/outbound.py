@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from flask import current_app
@@ -15,7 +16,7 @@ import channels
 import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, payloads, receipts
+from services import channel_accounts, payloads, receipts, threads
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
@@ -91,6 +92,8 @@ def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
         conversation.address = sent.address
     if sent.thread:
         conversation.thread = conversation.thread | dict(sent.thread)
+    if channels.get(account.kind).limits.threads:
+        threads.add(conversation, sent.provider_ids)
     receipts.advance(message, "sent", at=now())
     for provider_id in sent.provider_ids:
         receipts.apply_parked(message, provider_id)
@@ -121,13 +124,19 @@ def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
         template=Template(template["name"], template["language"], template["parameters"]) if template else None,
         reply_to=_provider_id(message.business_id, message.reply_to_id),
         subject=message.extra.get("subject") or conversation.subject,
-        thread=conversation.thread,
+        thread=_thread(conversation, message, account),
         sender_name=message.sender_name or None,
         window_open=_window_open(account.kind, conversation),
         by_person=message.sender_kind != "automation",
         attempt=message.attempts,
         sent_ids=_ids(message) if message.attempts > 1 else [],
     )
+
+
+def _thread(conversation: Conversation, message: Message, account: ChannelAccount) -> dict[str, Any]:
+    """Give what the channel kept of the conversation, and where it has threads, what ties this message to its own."""
+    has_threads = channels.get(account.kind).limits.threads
+    return conversation.thread | (threads.marks(conversation, message.id) if has_threads else {})
 
 
 def _window_open(kind: str, conversation: Conversation) -> bool:

@@ -39,6 +39,7 @@ FLOORS = {
     "cli": OURS - {"worker", "run", "tests", "bench"},
     "demo": OURS - {"worker", "run", "tests", "bench", "cli"},
     "drain": {"services", "models", "lib", "errors"},
+    "mailroom": {"channels", "services", "models", "lib", "errors"},
     "worker": OURS - {"run", "tests", "bench", "cli"},
     "run": {"embedded", "supervisor"},
     "supervisor": {"embedded"},
@@ -58,6 +59,7 @@ SERVICE_ORDER = [
     "customer_lifecycle",
     "channel_accounts",
     "conversations",
+    "threads",
     "reach",
     "messages",
     "changes",
@@ -66,6 +68,7 @@ SERVICE_ORDER = [
     "echoes",
     "arrivals",
     "inbound",
+    "mailboxes",
 ]
 BANNED_AT_ROOT = {"queue", "email", "http", "types", "secrets", "select", "token"}
 
@@ -132,7 +135,9 @@ def test_nothing_but_the_outbound_door_opens_a_connection() -> None:
     }
     # Names of types for annotations, and resolving nothing, are no connections.
     allowed = {"drain.py": {"aiohttp"}}
-    for path in sources("services", "blueprints", "channels", "app", "worker", "cli", "drain", "jobs", "models"):
+    for path in sources(
+        "services", "blueprints", "channels", "app", "worker", "cli", "drain", "mailroom", "jobs", "models"
+    ):
         used = {name for name in imports(path) if name in clients or name.partition(".")[0] in clients}
         used -= {name for name in used if name.partition(".")[0] in allowed.get(path.name, set())}
         assert not used, f"{path.relative_to(ROOT)} uses {used}; go through lib.fetch"

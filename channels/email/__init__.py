@@ -126,7 +126,7 @@ class Email(Channel):
     def send(self, account: Account, message: Outgoing) -> Sent:
         if message.sent_ids:  # it went out, although its answer was lost
             return Sent(tuple(message.sent_ids))
-        to, (message_id, references) = outbound.recipient(message.to), outbound.ids(account, message)
+        to, message_id = outbound.recipient(message.to), outbound.message_id(account, message)
         mail = outbound.write(account, message, to)
         with servers.refusals(attempt=message.attempt, sending=True):
             smtp.submit(
@@ -137,7 +137,7 @@ class Email(Channel):
                 mail,
                 name=account.config["address"].rpartition("@")[2],
             )
-        return Sent((message_id,), thread={"references": references})
+        return Sent((message_id,))
 
     def fetch_media(self, account: Account, media: Media, *, max_bytes: int) -> tuple[bytes, str, str]:
         """Take a file out of its mail, which is at hand."""

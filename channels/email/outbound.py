@@ -33,12 +33,9 @@ def recipient(to: str) -> str:
     return to if _PLAIN.fullmatch(to) else normalised
 
 
-def ids(account: Account, message: Outgoing) -> tuple[str, list[str]]:
-    """Give the Message-ID, and the thread's ids with it as the last."""
-    domain = account.config["address"].rpartition("@")[2]
-    own = f"<{message.thread.get('mark') or f'm.{message.id}'}@{domain}>"
-    references = [one for one in message.thread.get("references", []) if one != own]
-    return own, [*_shortened(references), own]
+def message_id(account: Account, message: Outgoing) -> str:
+    """Give the Message-ID, the same at every try."""
+    return f"<{message.thread.get('mark') or f'm.{message.id}'}@{account.config['address'].rpartition('@')[2]}>"
 
 
 def write(account: Account, message: Outgoing, to: str) -> bytes:
@@ -46,10 +43,11 @@ def write(account: Account, message: Outgoing, to: str) -> bytes:
     config = account.config
     utf8 = not (to.isascii() and config["address"].isascii())
     mail = EmailMessage(policy=SMTPUTF8 if utf8 else SMTP)
-    own, references = ids(account, message)
+    own = message_id(account, message)
+    before = _shortened([one for one in message.thread.get("references", []) if one != own])
     mail["From"] = Address(config["display_name"], addr_spec=config["address"])
     mail["To"] = to
-    mail["Subject"] = _subject(message, answers=len(references) > 1)
+    mail["Subject"] = _subject(message, answers=bool(before))
     mail["Date"] = format_datetime(localtime())
     token = message.thread.get("token")
     if token and config["plus_addressing"] == "yes":
@@ -69,7 +67,7 @@ def write(account: Account, message: Outgoing, to: str) -> bytes:
             kind = "application/octet-stream"
         maintype, _, subtype = kind.partition("/")
         mail.add_attachment(file.read(), maintype=maintype, subtype=subtype, filename=file.filename)
-    return _threading(own, references[:-1], token, config["address"], message.reply_to) + mail.as_bytes()
+    return _threading(own, before, token, config["address"], message.reply_to) + mail.as_bytes()
 
 
 def _threading(own: str, before: list[str], token: str | None, address: str, reply_to: str | None) -> bytes:
@@ -86,7 +84,7 @@ def _threading(own: str, before: list[str], token: str | None, address: str, rep
 
 def _shortened(references: list[str]) -> list[str]:
     sound = [one for one in references if re.fullmatch(r"<[!-;=?-~]{1,400}>", one)]
-    return sound if len(sound) < KEPT_IDS else [sound[0], *sound[-KEPT_IDS + 2 :]]
+    return sound if len(sound) < KEPT_IDS else [sound[0], *sound[2 - KEPT_IDS :]]
 
 
 def _subject(message: Outgoing, *, answers: bool) -> str:

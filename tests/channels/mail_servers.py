@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import pwd
 import shutil
@@ -10,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
@@ -183,15 +185,20 @@ def script(**answers: str | None) -> Iterator[Script]:
 # --- Dovecot ---
 
 
+_count = itertools.count()
+
+
 class Dovecot:
     """A real IMAP server with one user, `support`, whose mail lies in a Maildir."""
 
-    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
-        self.folder, self.port, self.tls_port, self.tls = folder, *_free_ports(2), tls
+    def __init__(self, tls: Path | None = None) -> None:
+        # Not below pytest's own folder: its processes are other users, who may not look in there.
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
+        self.port, self.tls_port, self.tls = *_free_ports(2), tls and Path(shutil.copy(tls, folder / "tls.pem"))
         self.maildir = folder / "mail"
         self._process: subprocess.Popen[bytes] | None = None
-        for name in ("new", "cur", "tmp"):
-            (self.maildir / name).mkdir(parents=True, exist_ok=True)
+        self.make_folder(".")
+        self.make_folder(".Entw&APw-rfe &- M&AOE-s")
         (folder / "dovecot.conf").write_text(self._settings())
         user = pwd.getpwuid(os.getuid())
         (folder / "users").write_text(
@@ -200,6 +207,15 @@ class Dovecot:
         if user.pw_uid == 0:
             subprocess.run(["chown", "-R", _mail_user().pw_name, str(self.maildir)], check=True)
             folder.chmod(0o755)
+
+    def make_folder(self, name: str) -> None:
+        for inner in ("new", "cur", "tmp"):
+            (self.maildir / name / inner).mkdir(parents=True, exist_ok=True)
+
+    def empty(self) -> None:
+        for folder in ("new", "cur"):
+            for path in (self.maildir / folder).iterdir():
+                path.unlink()
 
     def start(self) -> None:
         with (self.folder / "out.log").open("ab") as log:
@@ -223,15 +239,19 @@ class Dovecot:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process = None
 
-    def deliver(self, mail: bytes, name: str = "") -> None:
+    def deliver(self, mail: bytes) -> None:
         """Put a mail into the mailbox, whole or not at all, as a mail server does."""
-        self._count = getattr(self, "_count", 0) + 1
-        unique = name or f"{time.time_ns()}.{self._count}.test"
+        unique = f"{time.time_ns()}.M{next(_count)}.test"
         path = self.maildir / "tmp" / unique
         path.write_bytes(mail)
         if os.getuid() == 0:
             os.chown(path, _mail_user().pw_uid, _mail_user().pw_gid)
         path.rename(self.maildir / "new" / unique)
+
+    def close(self) -> None:
+        """End it for good."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def renumber(self) -> None:
         """Give the mailbox a new UIDVALIDITY, as a move to another server does."""
@@ -248,7 +268,7 @@ class Dovecot:
         us = pwd.getpwuid(os.getuid())
         inside = us.pw_name if us.pw_uid else "dovenull"
         internal = us.pw_name if us.pw_uid else "dovecot"
-        ssl_lines = f"ssl = yes\nssl_cert = <{self.tls[0]}\nssl_key = <{self.tls[1]}" if self.tls else "ssl = no"
+        ssl_lines = f"ssl = yes\nssl_cert = <{self.tls}\nssl_key = <{self.tls}" if self.tls else "ssl = no"
         return f"""
 protocols = imap
 listen = 127.0.0.1
