@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ import psycopg
 from flask import Flask, Response, request
 
 app = Flask(__name__)
+app.extensions["live"] = SimpleNamespace()  # our own configuration of gunicorn tells it when to stop
 _connections: list[Any] = []
 
 
