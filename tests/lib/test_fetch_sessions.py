@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def run(
         async with fetch.pool(policy, limit) as session:
             return await work(session)
 
-    return asyncio.run(inside())
+    # In a thread of its own: a browser that an earlier test opened keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(inside())).result()
 
 
 def post(url: str, policy: Policy = HERE, body: bytes = b"{}", timeout: float = 3.0, **headers: str) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 PERSON = "353871234567"
 
@@ -72,14 +72,6 @@ def test_a_person_whom_nobody_knows_has_no_phone(number, box):
     status, page = box.call("GET", address(number, "353999"), headers={"Accept": "text/html"})
     assert status == 404
     assert b"Nobody with 353999 knows this number" in page
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
