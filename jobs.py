@@ -28,6 +28,7 @@ QUEUES = {
     "deliver_message": "messages",
     "fetch_attachment": "media",
     "greet_account": "slow",
+    "check_account": "slow",
     "show_read": "slow",
     "learn_name": "slow",
     "erase_files": "slow",

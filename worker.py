@@ -33,7 +33,7 @@ from drain import Drain
 from lib import fetch, sniff, storage
 from mailroom import Mailroom
 from models import db
-from services import inbound, incoming_files, outbound, profiles, receipts, sweeps, templates, tokens
+from services import account_checks, inbound, incoming_files, outbound, profiles, receipts, sweeps, templates, tokens
 from services.incoming_files import Stored
 
 log = structlog.get_logger()
@@ -126,6 +126,24 @@ def greet_account(business_id: str, account_id: str) -> None:
     except ChannelError as exc:
         outcome = exc
     templates.record(UUID(business_id), UUID(account_id), outcome)
+    _commit()
+
+
+def check_account(business_id: str, account_id: str) -> None:
+    """Ask a provider what it knows of an account, and for its events: an admin waits for what it says."""
+    key = (UUID(business_id), UUID(account_id))
+    account = templates.prepare(*key)
+    _commit()
+    if account is None:
+        return
+    outcome: dict[str, Any] | ChannelError
+    try:
+        channel = channels.get(account.kind)
+        outcome = channel.check(account)
+        channel.subscribe(account)
+    except ChannelError as exc:
+        outcome = exc
+    account_checks.record(*key, outcome)
     _commit()
 
 

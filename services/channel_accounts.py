@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 import channels
 import jobs
@@ -17,7 +17,7 @@ from channels.base import Account, Token
 from errors import Conflict, Invalid, NotFound
 from lib import signing
 from lib.ids import is_uuid
-from models import Business, ChannelAccount, Notice, db, now
+from models import Business, ChannelAccount, Message, Notice, db, now
 
 
 def page(business: Business, *, kind: str | None = None) -> Sequence[ChannelAccount]:
@@ -35,6 +35,23 @@ def get(business: Business, account_id: UUID) -> ChannelAccount:
     if account is None or account.disconnected_at:
         raise NotFound("No channel account of this business has that id.", code="channel_account_not_found")
     return account
+
+
+def channel(kind: str) -> Any:
+    """Give what a kind of account is: its label, its fields, its limits; for the edges, which know no channel."""
+    return channels.get(kind)
+
+
+def kinds() -> tuple[str, ...]:
+    return channels.KINDS
+
+
+def waiting(business: Business) -> dict[UUID, int]:
+    """Count each account's messages that have yet to go out."""
+    query = select(Message.account_id, func.count()).where(
+        Message.business_id == business.id, Message.next_attempt_at.is_not(None), Message.status == "queued"
+    )
+    return dict(db.session.execute(query.group_by(Message.account_id)).all())
 
 
 def for_callback(kind: str, account_id: UUID) -> ChannelAccount | None:
@@ -105,12 +122,34 @@ def change(
         release(account)
     if paused is not None:
         account.state, account.state_reason = ("paused", "Paused by an admin.") if paused else ("connected", None)
+        if not paused:
+            hurry(account)
     account.updated_at = now()
 
 
 def disconnect(account: ChannelAccount) -> None:
-    """Forget the secrets and take no more callbacks; conversations stay readable."""
+    """Forget the secrets and take no more callbacks; conversations stay readable, and what waited fails."""
+    release(account)
     account.state, account.disconnected_at, account.secrets = "disconnected", now(), _seal({})
+    hurry(account)
+
+
+def hurry(account: ChannelAccount) -> None:
+    """Let the messages that wait on an account be looked at soon."""
+    its_own = (Message.business_id == account.business_id, Message.account_id == account.id)
+    due = update(Message).where(*its_own, Message.status == "queued", Message.next_attempt_at.is_not(None))
+    db.session.execute(due.values(next_attempt_at=now()))
+
+
+def secrets_set(account: ChannelAccount) -> set[str]:
+    """Name the secrets that an account has; what they are nobody is told."""
+    return {name for name, value in _secrets(account).items() if value}
+
+
+def made_token(account: ChannelAccount, typed: Mapping[str, Any]) -> str | None:
+    """Give the verify token if it is ours and not what was typed: to be shown this once."""
+    given = str(typed.get("verify_token") or "").strip()
+    return None if given else _secrets(account).get("verify_token")
 
 
 def to_channel(account: ChannelAccount) -> Account:

@@ -27,7 +27,7 @@ from channels.base import (
 from errors import Forbidden, NotFound
 from models import Business, ChannelAccount, db, now
 from models import Callback as StoredCallback
-from services import arrivals, changes, channel_accounts, receipts
+from services import account_checks, arrivals, changes, channel_accounts, receipts
 
 MAX_ATTEMPTS = 8
 LEASE = timedelta(minutes=5)
@@ -38,7 +38,9 @@ KEPT_HEADERS = {"content-type", "user-agent", "x-hub-signature-256", "x-twilio-s
 def handshake(kind: str, account_id: UUID, callback: Callback) -> Reply:
     """Answer a provider that verifies our address."""
     account = _account(kind, account_id)
-    return channels.get(kind).handshake(callback, channel_accounts.to_channel(account).config)
+    reply = channels.get(kind).handshake(callback, channel_accounts.to_channel(account).config)
+    account_checks.note(account.id, "handshake", state="ok" if reply.status == 200 else "refused")
+    return reply
 
 
 def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
@@ -48,6 +50,7 @@ def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
     try:
         channel.verify(callback, channel_accounts.to_channel(account).config)
     except BadSignature as exc:
+        account_checks.note(account.id, "signature", state="refused", error=str(exc))
         raise Forbidden(f"The signature is not right: {exc}", code="bad_signature") from None
     keep(account, callback, headers={name: callback.headers[name] for name in KEPT_HEADERS & callback.headers.keys()})
     return channel.reply(callback)

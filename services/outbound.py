@@ -48,6 +48,9 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
         message.next_attempt_at = None
         return None
     account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+    if account.disconnected_at:
+        receipts.fail(message, "disconnected", "The channel was disconnected before this went out.")
+        return None
     if account.state != "connected":
         message.next_attempt_at = now() + HELD
         return None

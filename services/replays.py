@@ -126,7 +126,8 @@ _OUTCOME = """SELECT state, count(*) AS count FROM deliveries WHERE business_id 
     AND endpoint_id = :endpoint_id AND id > :id AND replay_id = :id GROUP BY state"""
 # Whose lease runs has a next attempt ahead.
 _TAKE_BACK = """DELETE FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id > :id
-    AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= now() RETURNING 1"""
+    AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= clock_timestamp()
+    RETURNING 1"""
 _SOURCES = {
     "chosen": """SELECT sequence FROM events WHERE business_id = :business_id AND sequence = ANY(:chosen)
         AND sequence > :after""",

@@ -23,6 +23,14 @@ def page(business: Business, account_id: UUID) -> Sequence[MessageTemplate]:
     return db.session.scalars(query.order_by(MessageTemplate.name, MessageTemplate.language)).all()
 
 
+def known(business: Business, account_id: UUID) -> Sequence[MessageTemplate]:
+    """List all that the provider told of, whatever it thinks of them."""
+    query = select(MessageTemplate).where(
+        MessageTemplate.business_id == business.id, MessageTemplate.account_id == account_id
+    )
+    return db.session.scalars(query.order_by(MessageTemplate.name, MessageTemplate.language)).all()
+
+
 def prepare(business_id: UUID, account_id: UUID) -> Account | None:
     account = db.session.get(ChannelAccount, (business_id, account_id))
     return channel_accounts.to_channel(account) if account and account.disconnected_at is None else None

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from blueprints.settings import api_access, crm, notices, team, webhook_detail, webhook_trials, webhooks
+from blueprints.settings import (
+    api_access,
+    channel_trials,
+    channels,
+    crm,
+    notices,
+    team,
+    webhook_detail,
+    webhook_trials,
+    webhooks,
+)
 
 settings = Blueprint("settings", __name__)
-for part in (api_access, team, crm, webhooks, webhook_detail, webhook_trials, notices):
+for part in (api_access, team, crm, channels, channel_trials, webhooks, webhook_detail, webhook_trials, notices):
     settings.register_blueprint(part.routes)
