@@ -75,6 +75,7 @@
     $('#kept').hidden = !over || !$('[data-composer] textarea')?.value;
     const composer = $('[data-composer]');
     if (composer) composer.hidden = over;
+    document.body.classList.toggle('readonly', over || !composer || terms.scope !== 'inbox');
   };
   function expire() {
     if (over) return;
@@ -99,7 +100,6 @@
     secret = said.secret;
     Object.assign(terms, said);
     over = false;
-    document.body.classList.toggle('readonly', terms.scope !== 'inbox');
     show();
     schedule();
     listen(live.last ?? terms.after);
