@@ -6,7 +6,10 @@ and its name agree on, never what somebody declared.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from html import escape, unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -18,8 +21,10 @@ from errors import Invalid, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from lib import sniff, storage
 from lib.ids import is_uuid
 from models import Attachment, Business, Message, db
+from services import payloads
 
 DOWNLOAD_PATH = "/api/download-media"
+PICTURE_LASTS = timedelta(hours=1)
 
 
 def upload(business: Business, filename: str, data: bytes, declared: str = "") -> Attachment:
@@ -46,6 +51,16 @@ def find(attachment_id: UUID) -> Attachment | None:
     """Find a file of any business: for links whose signature is what lets somebody in."""
     query = select(Attachment).where(Attachment.id == attachment_id, Attachment.state != "erased")
     return db.session.scalar(query)
+
+
+def placed(html: str, message: Message) -> str:
+    """Put links to a mail's own pictures where its HTML names them (`cid:`); what is no picture stays a name."""
+    links = {
+        file.source["content_id"]: escape(payloads.signed_link(file.id, PICTURE_LASTS))
+        for file in message.attachments
+        if file.state == "ready" and file.source.get("content_id") and sniff.inline_ok(file.mime)
+    }
+    return re.sub(r'(<img [^>]*?src=")cid:([^"]+)"', lambda tag: f'{tag[1]}{links.get(unescape(tag[2]), "")}"', html)
 
 
 def usable(business: Business, references: Sequence[str]) -> list[Attachment]:

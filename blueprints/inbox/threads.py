@@ -14,7 +14,16 @@ from blueprints import fragments, screens, timelines
 from blueprints.inbox.lists import head_values, list_values, page_values
 from errors import Invalid
 from models import Conversation, db
-from services import conversation_lists, conversations, customer_lifecycle, drafts, history, messages, reach
+from services import (
+    attachments,
+    conversation_lists,
+    conversations,
+    customer_lifecycle,
+    drafts,
+    history,
+    messages,
+    reach,
+)
 
 routes = Blueprint("threads", __name__)
 
@@ -60,8 +69,9 @@ def read(number: int) -> tuple[str, int]:
 def original(message_id: UUID) -> Response:
     """Show a mail as it was sent; pictures from elsewhere only when asked for, since they tell on the reader."""
     message = messages.get(g.business, message_id)
-    images = "data: https:" if request.args.get("images") else "data:"
-    html = nh3.clean(str(message.extra.get("html", "")))
+    images = f"data: {current_app.extensions['settings'].public_url}"  # those that came inside the mail
+    images += " https:" if request.args.get("images") else ""
+    html = nh3.clean(attachments.placed(str(message.extra.get("html", "")), message))
     body = render_template("inbox/original.html", html=html, remote="images" in request.args)
     policy = ORIGINAL_POLICY.format(images=images)
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
