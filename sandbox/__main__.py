@@ -17,6 +17,7 @@ from typing import Any  # noqa: E402
 
 from gevent.pywsgi import WSGIHandler, WSGIServer  # type: ignore[import-untyped] # noqa: E402
 
+from sandbox import mail  # noqa: E402
 from sandbox.app import create_app  # noqa: E402
 from sandbox.world import World, build  # noqa: E402
 
@@ -45,6 +46,17 @@ def _world(environ: Mapping[str, str]) -> World:
     )
 
 
+def _serve_mail(world: World, host: str) -> None:
+    """Start the mail servers where they are wanted; a port that is taken is no reason to do without the rest."""
+    ports = {name: os.environ.get(f"SANDBOX_{name}_PORT", "") for name in ("SMTP", "IMAP")}
+    for name, given in ports.items():
+        try:
+            for server, port in mail.serve(world, host, {name: int(given)} if given.isdigit() else {}).items():
+                print(f"{server} on {host}:{port}", file=sys.stderr, flush=True)
+        except OSError as exc:
+            print(f"No {name} on {host}:{given}: {exc.strerror}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Serve."""
     host, port = os.environ.get("SANDBOX_HOST", "127.0.0.1"), int(_number(os.environ, "SANDBOX_PORT", "8001"))
@@ -63,6 +75,7 @@ def main() -> None:
     Thread(target=world.sender.run, daemon=True).start()
     for room in world.rooms.values():
         room.resume(world)
+    _serve_mail(world, host)
     print(f"Provider sandbox on http://{host}:{server.server_port}", file=sys.stderr, flush=True)
     stopped.wait()
     server.stop(timeout=0.5)

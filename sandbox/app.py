@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from sandbox import control, instagram, look, messenger, phone, whatsapp
+from sandbox import control, instagram, look, mail, messenger, phone, whatsapp
 from sandbox.errors import Dropped, Refused
 from sandbox.messaging import files
 from sandbox.meta import graph
@@ -18,7 +18,7 @@ from sandbox.meta.errors import GraphError
 from sandbox.whatsapp import media
 from sandbox.world import World, world
 
-ROOMS = (whatsapp.room, messenger.room, instagram.room)  # a new provider adds its line here
+ROOMS = (whatsapp.room, messenger.room, instagram.room, mail.room)  # a new provider adds its line here
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"

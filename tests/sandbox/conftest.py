@@ -94,6 +94,7 @@ class Box:
 
     def start(self, **extra: str) -> None:
         environ = {**os.environ, "SANDBOX_PORT": "0", "SANDBOX_PACE": "0.02", "PYTHONPATH": str(ROOT), **extra}
+        environ |= {"SANDBOX_SMTP_PORT": "0", "SANDBOX_IMAP_PORT": "0"}
         environ.pop("SANDBOX_DATA", None)
         if self.folder:
             environ["SANDBOX_DATA"] = str(self.folder)
@@ -106,6 +107,7 @@ class Box:
             assert time.monotonic() < until, self.words()
             time.sleep(0.01)
         self.url = started[1]
+        self.ports = {name: int(port) for name, port in re.findall(r"(SMTP|IMAP) on [^:]+:(\d+)", self.words())}
 
     def words(self) -> str:
         """Give what it wrote on stderr."""
