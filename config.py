@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     microsoft_login_url: str = Field("https://login.microsoftonline.com", alias="MICROSOFT_LOGIN_URL")
     callback_max_body: int = Field(4 * MIB, alias="CALLBACK_MAX_BODY_BYTES", ge=1024)
     sandbox_url: str = Field("", alias="SANDBOX_URL")
+    sandbox_smtp_port: int = Field(0, alias="SANDBOX_SMTP_PORT", ge=0, le=65535)
+    sandbox_imap_port: int = Field(0, alias="SANDBOX_IMAP_PORT", ge=0, le=65535)
 
     # Mail
     mail_listen: str = Field("", alias="MAIL_LISTEN", pattern=r"^((smtp|lmtp)://)?[^\s/]+:\d{1,5}$|^$")

@@ -23,6 +23,7 @@ import embedded
 from supervisor import Stop, Supervisor, found, say
 
 ROOT = Path(__file__).parent
+PORTS = ("PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SANDBOX_IMAP_PORT")
 SERVERS = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
 
 
@@ -48,7 +49,18 @@ def environment(given: dict[str, str], database_url: str, redis_url: str) -> dic
             env.setdefault(name, env["SANDBOX_URL"])
         env.setdefault("SANDBOX_PORT", env["SANDBOX_URL"].rpartition(":")[2])
         env.setdefault("SANDBOX_DATA", str(data_dir(given) / "sandbox"))
+        _add_mail(env, port)
     return env
+
+
+def _add_mail(env: dict[str, str], port: int) -> None:
+    """Give a developer's machine mail servers of the sandbox, and a door for mail that is forwarded."""
+    first = port + 2 if port < 65530 else port - 5
+    env.setdefault("SANDBOX_SMTP_PORT", str(first))
+    env.setdefault("SANDBOX_IMAP_PORT", str(first + 1))
+    env.setdefault("MAIL_LISTEN", f"127.0.0.1:{first + 2}")
+    servers = [f"127.0.0.1:{env[name]}" for name in ("SANDBOX_SMTP_PORT", "SANDBOX_IMAP_PORT")]
+    env.setdefault("MAIL_TRUSTED_HOSTS", " ".join(servers))
 
 
 def commands(env: dict[str, str]) -> dict[str, list[str]]:
@@ -92,7 +104,7 @@ def migrate(command: list[str], env: dict[str, str]) -> None:
 def refuse_taken_ports(env: dict[str, str]) -> None:
     """Say which port is taken, after a moment in which an earlier run that was killed may still be letting go."""
     deadline = time.monotonic() + 5
-    for port in [int(env[name]) for name in ("PORT", "SANDBOX_PORT") if name in env]:
+    for port in [int(env[name]) for name in PORTS if name in env]:
         while True:
             with suppress(OSError), socket.create_server(("127.0.0.1", port)):
                 break

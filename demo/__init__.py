@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from flask import current_app
+
 import channels
 from demo import files
 from lib.ids import uuid7
@@ -62,9 +64,11 @@ def fill() -> Made:
     story = tomllib.loads(STORY.read_text())
     chance = random.Random(7)  # the same story every time
     made = _found(story)
+    here = current_app.extensions["settings"]
+    ports = {"{smtp_port}": str(here.sandbox_smtp_port), "{imap_port}": str(here.sandbox_imap_port)}
     for kind, said in story["accounts"].items():
-        if kind in channels.KINDS:
-            config = {name: _made_up(value) for name, value in said["config"].items()}
+        if kind in channels.KINDS and (kind != "email" or here.sandbox_imap_port):
+            config = {name: ports.get(value) or _made_up(value) for name, value in said["config"].items()}
             made.accounts[kind] = channel_accounts.connect(made.business, kind, said["name"], config)
     for reply in story["canned_replies"]:
         canned_replies.create(made.business, **reply)

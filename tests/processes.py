@@ -31,7 +31,7 @@ class Live:
     """Three running programs and how to reach them."""
 
     def __init__(self, services: servers.Services, **overrides: object) -> None:
-        port, sandbox = free_ports(2)
+        port, sandbox, smtp, imap, forwarded = free_ports(5)
         self.services = services
         self.base_url = f"http://127.0.0.1:{port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox}"
@@ -40,6 +40,9 @@ class Live:
             "PORT": port,
             "PUBLIC_URL": self.base_url,
             "SANDBOX_URL": self.sandbox_url,
+            "SANDBOX_SMTP_PORT": smtp,
+            "SANDBOX_IMAP_PORT": imap,
+            "MAIL_LISTEN": f"127.0.0.1:{forwarded}",
         }
         inherited = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "TMPDIR") if name in os.environ}
         words = {name: str(value) for name, value in (given | overrides).items()}
