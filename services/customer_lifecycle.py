@@ -76,7 +76,9 @@ _MINE = "business_id = :business_id AND customer_id = :id"
 _HANDLES = f"""
     SELECT p.value FROM provider_ids p JOIN messages m ON m.business_id = p.business_id AND m.id = p.message_id
     WHERE m.{_MINE.replace("AND ", "AND m.")}
-    UNION SELECT ltrim(value, '+') FROM identities WHERE {_MINE} AND kind <> 'external_id'"""
+    UNION SELECT ltrim(value, '+') FROM identities WHERE {_MINE} AND kind <> 'external_id'
+    UNION SELECT address FROM conversations WHERE {_MINE}
+    UNION SELECT extra -> 'from' ->> 'address' FROM messages WHERE {_MINE} AND extra -> 'from' ->> 'address' <> ''"""
 _ERASURES = (
     f"""UPDATE attachments a SET message_id = NULL, state = 'erased', filename = '', source = '{{}}', error = NULL,
         next_attempt_at = :now

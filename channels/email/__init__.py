@@ -20,9 +20,10 @@ from channels.base import (
     Outgoing,
     Reply,
     Sent,
+    Token,
 )
 from channels.contract import Box, Channel
-from channels.email import inbound, mailbox, outbound, servers
+from channels.email import inbound, mailbox, oauth, outbound, servers
 from lib import addresses, letters
 from lib.fetch import imap, smtp
 
@@ -131,7 +132,7 @@ class Email(Channel):
         with servers.refusals(attempt=message.attempt, sending=True):
             smtp.submit(
                 servers.smtp(account.config),
-                servers.login(account.config, "smtp"),
+                servers.smtp_login(account.config),
                 account.config["address"],
                 [to],
                 mail,
@@ -158,9 +159,9 @@ class Email(Channel):
         config, details = account.config, {}
         with servers.refusals():
             name = config["address"].rpartition("@")[2]
-            smtp.probe(servers.smtp(config), servers.login(config, "smtp"), name=name)
+            smtp.probe(servers.smtp(config), servers.smtp_login(config), name=name)
             if config["imap_host"]:
-                with imap.opened(servers.imap(config), servers.login(config), config["folder"], most=MIB):
+                with imap.opened(servers.imap(config), servers.imap_login(config), config["folder"], most=MIB):
                     details["folder"] = config["folder"]
         return {"name": config["display_name"], "address": config["address"], "details": details}
 
@@ -174,6 +175,10 @@ class Email(Channel):
     def templates(self, account: Account) -> list[dict[str, Any]]:
         del account
         return []
+
+    def refresh(self, account: Account) -> Token | None:
+        """Renew a refresh token where those end, as Microsoft's do."""
+        return oauth.renewed(account.config) if account.config["oauth"] == "microsoft" else None
 
     def polls(self, config: Mapping[str, Any]) -> bool:
         return bool(config["imap_host"])

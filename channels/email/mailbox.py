@@ -38,8 +38,12 @@ class Mailbox(Box):
     known: Known
 
     def news(self, position: Position) -> Iterator[tuple[Callback | None, dict[str, Any]]]:
-        """Give each mail after `position` (`uid`, `uidvalidity`, `since`, `until`), and the position behind it."""
-        at = dict(position)
+        """Give each mail after a position, and the position behind it.
+
+        A position holds the mailbox (`place`, `uidvalidity`), how far it is read (`uid`), and up to where it is looked
+        through for what came `since` a time (`until`).
+        """
+        at = self._here(position)
         if at.get("uidvalidity") != self.folder.uidvalidity:
             at |= {"uidvalidity": self.folder.uidvalidity, "uid": 0, "until": self.folder.uidnext - 1}
         if at["uid"] < at["until"]:
@@ -51,6 +55,15 @@ class Mailbox(Box):
         for uid, size, when in self._sized(self.folder.after(at["uid"])):
             at["uid"] = uid
             yield self._callback(uid, size, when), dict(at)
+
+    def _here(self, position: Position) -> dict[str, Any]:
+        """Take a position for this very mailbox; of another one that an admin chose, the last day is looked through."""
+        config = self.account.config
+        place = f"{config['user'] or config['address']}@{config['imap_host']}/{config['folder']}"
+        if position.get("place", place) == place:
+            return {**position, "place": place}
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        return {"since": max(yesterday, datetime.fromisoformat(position["since"])).isoformat(), "place": place}
 
     def wait(self, stopping: Callable[[], bool]) -> None:
         self.folder.wait(IDLE, float(self.account.config["poll_seconds"]), stopping)
@@ -98,5 +111,5 @@ def opened(account: Account, known: Known) -> Iterator[Mailbox]:
     config = account.config
     with servers.refusals():
         most = int(config["max_mb"]) * MIB
-        with imap.opened(servers.imap(config), servers.login(config), config["folder"], most=most) as folder:
+        with imap.opened(servers.imap(config), servers.imap_login(config), config["folder"], most=most) as folder:
             yield Mailbox(account, folder, known)

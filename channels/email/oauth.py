@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
 
 from channels import endpoints, untrusted
-from channels.base import ChannelError
+from channels.base import ChannelError, Token
 from lib import fetch
 
+LASTS = timedelta(days=90)  # a refresh token of Microsoft's
 SPARE = 120.0  # seconds before its end at which a token counts as ended
 _MICROSOFT_SCOPES = (
     "https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send offline_access"
@@ -43,6 +45,12 @@ def token(config: Mapping[str, Any]) -> str:
     with _lock:
         _kept[key] = (found, time.monotonic() + lasts - SPARE)
     return found
+
+
+def renewed(config: Mapping[str, Any]) -> Token | None:
+    """Get a new refresh token in place of one that ends 90 days after it was made; None if there is none."""
+    found = untrusted.text(_ask(config).get("refresh_token"))
+    return Token({"refresh_token": found}, datetime.now(UTC) + LASTS) if found else None
 
 
 def _ask(config: Mapping[str, Any]) -> dict[str, Any]:

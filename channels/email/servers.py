@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from channels import endpoints
 from channels.base import Action, ChannelError
@@ -32,14 +32,18 @@ def imap(config: Mapping[str, Any]) -> Server:
     return Server(config["imap_host"], int(config["imap_port"]), config["imap_security"], _policy())
 
 
-def login(config: Mapping[str, Any], at: Literal["imap", "smtp"] = "imap") -> Login:
+def imap_login(config: Mapping[str, Any]) -> Login:
     """Say who we are; with OAuth a token is fetched if there is none that lasts."""
     user = config["user"] or config["address"]
+    return Login(user, token=oauth.token(config)) if config["oauth"] else Login(user, config["password"])
+
+
+def smtp_login(config: Mapping[str, Any]) -> Login | None:
+    """Say who we are there, or nothing to a server that asks nobody."""
     if config["oauth"]:
-        return Login(user, token=oauth.token(config))
-    if at == "smtp":
-        return Login(config["smtp_user"] or user, config["smtp_password"] or config["password"])
-    return Login(user, config["password"])
+        return imap_login(config)
+    password = config["smtp_password"] or config["password"]
+    return Login(config["smtp_user"] or config["user"] or config["address"], password) if password else None
 
 
 @contextmanager

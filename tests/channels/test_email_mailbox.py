@@ -26,6 +26,13 @@ EMAIL = channels.get("email")
 ALL = {"since": "2020-01-01T00:00:00+00:00"}
 
 
+@pytest.fixture(autouse=True)
+def _strangers() -> Iterator[None]:
+    """Trust no host but those that a test names."""
+    with trusting():
+        yield
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Dovecot]:
     server = Dovecot()
@@ -159,6 +166,15 @@ class TestRenumbered:
         with opened(dovecot) as box:
             found, _ = news(box, at)
         assert len(found) == 2
+
+
+def test_another_mailbox_in_place_of_the_first_is_read_from_yesterday_on(dovecot: Dovecot) -> None:
+    dovecot.deliver(mail(1))
+    elsewhere = {**ALL, "uid": 99, "until": 0, "uidvalidity": 7, "place": "old@imap.acme.ie/INBOX"}
+    with opened(dovecot) as box:
+        found, at = news(box, elsewhere)
+    assert subjects(found) == ["1"]
+    assert datetime.fromisoformat(at["since"]) > datetime.now(UTC) - timedelta(days=2)
 
 
 class TestWaiting:

@@ -24,6 +24,13 @@ EMAIL = channels.get("email")
 MARK, TOKEN = "m.0197aaaabbbb7cccdddd0123456789ab.abcdefghij", "c4kq.9f3a1c2e5b"
 
 
+@pytest.fixture(autouse=True)
+def _strangers() -> Iterator[None]:
+    """Trust no host but those that a test names."""
+    with trusting():
+        yield
+
+
 def account(port: int, **config: str) -> Account:
     given = {"smtp_host": "127.0.0.1", "smtp_port": str(port), "smtp_security": "none", "password": PASSWORD}
     read = EMAIL.normalise(kinds.PROVIDERS["email"].config | given | config)
@@ -189,6 +196,11 @@ class TestSigningIn:
         error = refusal(lambda: EMAIL.send(account(office.port, smtp_password="wrong"), outgoing()))
         assert (error.action, error.code) == ("account", "535 5.7.8")
 
+    def test_a_relay_that_asks_nobody_is_told_nothing(self) -> None:
+        with script() as server, trusting(server.port):
+            EMAIL.send(account(server.port, password="", imap_host=""), outgoing())
+        assert not [line for line in server.said if "AUTH" in line]
+
     def test_where_plain_is_not_offered_login_is_used(self) -> None:
         with script(ehlo="250-x\r\n250 AUTH LOGIN", auth="535 no") as server, trusting(server.port):
             refusal(lambda: EMAIL.send(account(server.port), outgoing()))
@@ -229,6 +241,17 @@ class TestOAuth:
         auth = [line for line in server.said if line.startswith("AUTH")]
         assert auth == ["AUTH XOAUTH2 " + "dXNlcj1zdXBwb3J0QGFjbWUuaWUBYXV0aD1CZWFyZXIgZXktMQEB"] * 2
         request.close()
+
+    def test_microsofts_refresh_tokens_are_renewed_before_they_end(self, microsoft: HTTPServer) -> None:
+        url = f"http://127.0.0.1:{microsoft.port}"
+        microsoft.expect_request("/acme/oauth2/v2.0/token").respond_with_json({"refresh_token": "r-2"})
+        endpoints.configure(endpoints.Endpoints(microsoft_login_url=url))
+        token = EMAIL.refresh(self.config(1))
+        endpoints.configure(endpoints.Endpoints())
+        assert token is not None
+        assert token.config == {"refresh_token": "r-2"}
+        assert EMAIL.refresh(self.config(1, oauth="google")) is None
+        microsoft.log[0][0].close()
 
     @pytest.mark.parametrize(
         ("status", "answer", "action"),

@@ -30,7 +30,16 @@ from models import (
     now,
 )
 from models import Callback as StoredCallback
-from services import channel_accounts, conversations, customers, inbound, mailboxes, messages, outbound
+from services import (
+    channel_accounts,
+    conversations,
+    customer_lifecycle,
+    customers,
+    inbound,
+    mailboxes,
+    messages,
+    outbound,
+)
 from services.messages import Sender
 
 _numbers = count(1)
@@ -408,6 +417,16 @@ class TestFiles:
         worker.fetch_attachment(str(file.business_id), str(file.id))
         assert current_app.extensions["storage"].get(self.files(message)[0].storage_key) == raw
         assert len(arrives(box, mail(box))) == 1
+
+
+def test_who_is_erased_is_gone_from_what_is_kept_raw_too(box: ChannelAccount, acme: Business) -> None:
+    [message] = arrives(box, mail(box, sender="Joe <JOE@X.example>", message_id=""))
+    arrives(box, mail(box, sender="ann@y.example"))
+    customer_lifecycle.erase(acme, message.customer_id)
+    db.session.commit()
+    kept = db.session.scalars(select(StoredCallback.body).where(StoredCallback.account_id == box.id)).all()
+    assert len(kept) == 1
+    assert b"ann@y.example" in kept[0]
 
 
 class TestMailboxes:
