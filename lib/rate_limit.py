@@ -17,7 +17,7 @@ from redis import Redis, RedisError
 from redis.exceptions import NoScriptError
 
 LEASE_SECONDS = 0.25  # how long tokens that were taken in advance may be spent
-MOST_LEASED = 16
+MOST_LEASED = 64
 BREAK_SECONDS = 1.0  # after a failure, how long to count alone instead of waiting for Valkey each time
 MOST_BUCKETS = 100_000
 
@@ -64,16 +64,19 @@ def take(redis: Redis, name: str, limit: int, period: float = 60.0) -> Verdict:
         lease.left -= 1
         return _allowed(limit, step, lease.full - lease.left * step)
     size = _size(lease, limit)
+    if len(_leases) >= MOST_BUCKETS:
+        _leases.clear()
+    # Who comes while we ask spends what we are about to get; else a whole crowd would ask at once.
+    lease = _leases[name] = Lease(size, size - 1, monotonic(), (lease.full if lease else 0) + size * step)
     answer = _ask(redis, name, step * size, step * limit)
     if answer < 0 and size > 1:
-        size, answer = 1, _ask(redis, name, step, step * limit)
+        lease.size, lease.left = 1, 0
+        answer = _ask(redis, name, step, step * limit)
     if answer < 0:
         _leases.pop(name, None)
         return Verdict(False, limit, 0, math.ceil(-answer / 1_000_000), math.ceil(period))
-    if len(_leases) >= MOST_BUCKETS:
-        _leases.clear()
-    _leases[name] = Lease(size, size - 1, monotonic(), answer)
-    return _allowed(limit, step, answer - (size - 1) * step)
+    lease.full = answer
+    return _allowed(limit, step, answer - lease.left * step)
 
 
 def _size(lease: Lease | None, limit: int) -> int:
@@ -84,7 +87,7 @@ def _size(lease: Lease | None, limit: int) -> int:
 
 
 def _allowed(limit: int, step: int, full: int) -> Verdict:
-    return Verdict(True, limit, limit - -(-full // step), 0, math.ceil(full / 1_000_000))
+    return Verdict(True, limit, max(0, limit - -(-full // step)), 0, math.ceil(full / 1_000_000))
 
 
 def _ask(redis: Redis, name: str, step: int, size: int) -> int:

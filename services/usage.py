@@ -11,6 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock, Thread
 from time import sleep
@@ -24,7 +25,7 @@ from flask import current_app
 from sqlalchemy import Engine, text
 
 from errors import Invalid, NotFound
-from lib import cursors
+from lib import bulk, cursors
 from models import Business, reading
 
 FLUSH_SECONDS = 0.5
@@ -58,9 +59,6 @@ class Call(NamedTuple):
     error_code: str | None
     address: str
     user_agent: str
-
-
-_COLUMNS = ", ".join(Call._fields)
 
 
 def note(call: Call) -> None:
@@ -218,21 +216,14 @@ def _run(pid: int) -> None:
 
 def _write(engine: Engine, calls: list[Call]) -> None:
     with engine.connect() as connection:
+        line = connection.connection
         try:
-            _copy(connection.connection.cursor(), calls)
+            bulk.copy(line, "api_calls", Call._fields, calls)
         except psycopg.IntegrityError:  # a business is gone, or a part of these was written before the line broke
             for call in calls:
-                try:
-                    _copy(connection.connection.cursor(), [call])
-                except psycopg.IntegrityError:
-                    continue
-        _touch_keys(connection.connection.cursor(), calls)
-
-
-def _copy(cursor: Any, calls: list[Call]) -> None:
-    with cursor.copy(f"COPY api_calls ({_COLUMNS}) FROM STDIN") as copy:
-        for call in calls:
-            copy.write_row(call)
+                with suppress(psycopg.IntegrityError):
+                    bulk.copy(line, "api_calls", Call._fields, [call])
+        _touch_keys(line.cursor(), calls)
 
 
 def _touch_keys(cursor: Any, calls: list[Call]) -> None:

@@ -14,7 +14,7 @@ import config
 from lib import rate_limit
 from lib.ids import uuid7
 from models import db
-from tests import servers
+from tests import factories, servers
 from tests.factories import Api
 from tests.people import Somebody
 from tests.servers import Services
@@ -60,8 +60,7 @@ def test_without_valkey_calls_are_served_and_still_limited(
     answers = [Api(app, alice.key).get("/api-customers") for _ in range(30)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
     body = {"name": "Joe", "email": f"{uuid7().hex}@example.com"}
-    app.extensions["settings"].api_rate_limit = 1000
-    assert Api(app, alice.key).post("/api-customers", body).status_code == 201
+    assert Api(app, factories.api_key(alice.business)).post("/api-customers", body).status_code == 201
     assert time.monotonic() - begun < 10
     monkeypatch.setattr(rate_limit, "_broken_until", 0.0)
 
