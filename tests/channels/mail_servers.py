@@ -191,15 +191,17 @@ _count = itertools.count()
 class Dovecot:
     """A real IMAP server with one user, `support`, whose mail lies in a Maildir."""
 
-    def __init__(self, tls: Path | None = None) -> None:
+    def __init__(self, tls: Path | None = None, tokens: str = "") -> None:
         # Not below pytest's own folder: its processes are other users, who may not look in there.
         self.folder = folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.port, self.tls_port, self.tls = *_free_ports(2), tls and Path(shutil.copy(tls, folder / "tls.pem"))
         self.maildir = folder / "mail"
         self._process: subprocess.Popen[bytes] | None = None
+        self.tokens = tokens  # where it asks what a token is worth; then it takes tokens too
         self.make_folder(".")
         self.make_folder(".Entw&APw-rfe &- M&AOE-s")
         (folder / "dovecot.conf").write_text(self._settings())
+        (folder / "tokens.conf").write_text(f"tokeninfo_url = {tokens}\nusername_attribute = email\n")
         user = pwd.getpwuid(os.getuid())
         (folder / "users").write_text(
             f"support:{{PLAIN}}{PASSWORD}:{_mail_user().pw_uid}:{_mail_user().pw_gid}::{folder}\n"
@@ -269,6 +271,8 @@ class Dovecot:
         inside = us.pw_name if us.pw_uid else "dovenull"
         internal = us.pw_name if us.pw_uid else "dovecot"
         ssl_lines = f"ssl = yes\nssl_cert = <{self.tls}\nssl_key = <{self.tls}" if self.tls else "ssl = no"
+        wants_tokens = f"passdb {{\n driver = oauth2\n mechanisms = xoauth2\n args = {self.folder}/tokens.conf\n}}"
+        tokens = wants_tokens if self.tokens else ""
         return f"""
 protocols = imap
 listen = 127.0.0.1
@@ -279,7 +283,8 @@ default_login_user = {inside}
 default_internal_user = {internal}
 default_internal_group = {"dovecot" if us.pw_uid == 0 else us.pw_gid}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login{" xoauth2" if self.tokens else ""}
+{tokens}
 mail_location = maildir:{self.maildir}
 first_valid_uid = 1
 mail_max_userip_connections = 50

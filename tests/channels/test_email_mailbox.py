@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 import channels
+from channels import endpoints
 from channels.base import Account, Callback, ChannelError
 from channels.contract import Box
-from channels.email import mailbox
+from channels.email import mailbox, oauth
 from lib.fetch import imap, servers
 from tests.channels import kinds
 from tests.channels.mail_servers import DOVECOT, PASSWORD, Dovecot, trusting
@@ -277,3 +279,28 @@ def test_tls_checks_who_the_server_is(tmp_path: Path, monkeypatch: pytest.Monkey
             assert (caught.value.action, caught.value.code) == ("account", "tls")
     finally:
         server.close()
+
+
+def test_a_mailbox_opens_with_a_token(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/token").respond_with_json({"access_token": "good", "expires_in": 3599})
+    httpserver.expect_request("/info", query_string="access_token=good").respond_with_json({"email": "support"})
+    url = f"http://127.0.0.1:{httpserver.port}"
+    server = Dovecot(tokens=f"{url}/info?access_token=")
+    server.start()
+    try:
+        hosts = (f"127.0.0.1:{server.port}",)
+        endpoints.configure(endpoints.Endpoints(google_oauth_url=url, mail_trusted_hosts=hosts))
+        tokens = {"oauth": "google", "client_id": "id", "refresh_token": "r", "password": ""}
+        with EMAIL.box(account(server.port, **tokens), lambda _: set()) as box:
+            assert news(box)[0] == []
+        oauth._kept.clear()
+        httpserver.clear()
+        httpserver.expect_request("/token").respond_with_json({"access_token": "another's"})
+        httpserver.expect_request("/info").respond_with_json({"email": "somebody"})
+        with pytest.raises(ChannelError) as caught:
+            EMAIL.box(account(server.port, **tokens), lambda _: set()).__enter__()
+        assert caught.value.action == "account"
+    finally:
+        server.close()
+        for request, _ in httpserver.log:
+            request.close()
