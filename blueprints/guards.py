@@ -5,6 +5,8 @@ A guard leaves `g.business` (and `g.caller` or the user) behind or raises; it ch
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask, Request, abort, current_app, g, redirect, request, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import LoginManager, current_user
@@ -67,31 +69,30 @@ def admin() -> None:
 def api_key() -> None:
     """Let in who holds a key with the route's scope and calls no more often than allowed."""
     # Kept before it is judged: the calls of an expired key stand in its business's log.
-    g.caller = None
-    g.caller = caller = keys.identify(sent_key())
+    kept: Any = g._get_current_object()  # type: ignore[attr-defined]
+    kept.caller = None
+    kept.caller = caller = keys.identify(sent_key())
     keys.check(caller)
-    g.business = caller.business
-    _count(caller)
-    keys.require(caller, current_app.view_functions[request.endpoint or ""].scope)  # type: ignore[attr-defined]
-
-
-def sent_key() -> str:
-    """Give the key that came with this request, or an empty text."""
-    sent = request.headers.get("X-Api-Key", "")
-    if not sent and request.headers.get("Authorization", "")[:7].lower() == "bearer ":
-        sent = request.headers["Authorization"][7:]
-    return sent.strip()
-
-
-def _count(caller: keys.Caller) -> None:
-    limit = current_app.extensions["settings"].api_rate_limit
+    kept.business = caller.business
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    limit = app.extensions["settings"].api_rate_limit
     name = f"rate:{caller.business.id}:{caller.id}"
-    g.rate = verdict = rate_limit.take(current_app.extensions["redis"], name, limit)
+    kept.rate = verdict = rate_limit.take(app.extensions["redis"], name, limit)
     if not verdict.allowed:
         raise RateLimited(
             f"This key may call {limit} times a minute. Wait {verdict.retry_after:.0f} s, or use the batch endpoints.",
             headers={"Retry-After": str(verdict.retry_after)},
         )
+    keys.require(caller, app.view_functions[request.endpoint or ""].scope)  # type: ignore[attr-defined]
+
+
+def sent_key() -> str:
+    """Give the key that came with this request, or an empty text."""
+    headers = request.headers
+    sent = headers.get("X-Api-Key", "")
+    if not sent and headers.get("Authorization", "")[:7].lower() == "bearer ":
+        sent = headers["Authorization"][7:]
+    return sent.strip()
 
 
 # --- embeds: the secret that one open iframe holds ---

@@ -17,7 +17,12 @@ from lib import signing
 
 def time(value: datetime | None) -> str | None:
     """Write RFC 3339 in UTC with microseconds and `Z`."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if value else None
+    if value is None:
+        return None
+    written = value.isoformat(timespec="microseconds")
+    if written[26:] != "+00:00":  # what comes from the database is in UTC
+        written = value.astimezone(UTC).isoformat(timespec="microseconds")
+    return written[:26] + "Z"
 
 
 def to_json(value: Any) -> str:

@@ -48,7 +48,7 @@ class Call(NamedTuple):
     """One call of the API, as it is kept."""
 
     business_id: UUID
-    id: UUID
+    id: UUID | str
     api_key_id: UUID | None
     at: datetime
     method: str

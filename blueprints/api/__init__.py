@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from time import perf_counter
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from flask import Blueprint, Request, Response, current_app, g, request
@@ -120,7 +119,7 @@ def _note(asked: Request, response: Response, kept: Any) -> None:
     usage.note(
         usage.Call(
             business_id=caller.business.id,
-            id=UUID(kept.request_id),
+            id=kept.request_id,
             api_key_id=caller.id,
             at=now(),
             method=asked.method,

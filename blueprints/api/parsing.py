@@ -74,7 +74,7 @@ def query(model: type[Model]) -> Model:
     """Read the query string."""
     given = request.args
     arguments = given.to_dict()
-    if any(len(given.getlist(name)) > 1 for name in arguments):
+    if request.query_string.count(b"&") >= len(arguments) and any(len(values) > 1 for values in given.listvalues()):
         raise Invalid("A parameter of the query is given twice.", code="repeated_parameter")
     for name, value in arguments.items():
         if "\0" in value or "\0" in name:
