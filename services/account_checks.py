@@ -64,4 +64,4 @@ def look(account_id: UUID, about: str) -> dict[str, Any] | None:
 
 def is_overdue(check: Mapping[str, Any]) -> bool:
     """Say whether nobody has taken up a check."""
-    return check["state"] == "asked" and now() - check["at"] > PATIENCE
+    return bool(check["state"] == "asked" and now() - check["at"] > PATIENCE)

@@ -62,7 +62,7 @@ SCREENS = (
     Screen("api-access", "/settings/api-access"),
     Screen("key-form", "/settings/api-access", (click("text=Create API key"), SHEET)),
     Screen("key-revoke", "/settings/api-access", (click("text=Revoke"), SHEET)),
-    Screen("channels", "/settings/channels"),
+    Screen("channel-list", "/settings/channels"),
     Screen("channel-form", "/settings/channels/new/whatsapp"),
     Screen("channel", "/settings/channels", (click("article .btn"), seen("#channel-health"))),
     Screen("channel-setup", "/settings/channels", (click("article .btn"), click("text=How to"), seen("#callback-url"))),
