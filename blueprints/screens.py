@@ -48,6 +48,7 @@ SHORTCUTS = (
 )
 HTMX = {
     "historyCacheSize": 0,
+    "defaultSettleDelay": 0,  # what was swapped in works at once
     "historyRestoreAsHxRequest": False,
     "allowEval": False,
     "includeIndicatorStyles": False,

@@ -129,7 +129,10 @@
   }, 1000);
 
   // --- keys that work everywhere ---
-  document.addEventListener('htmx:beforeRequest', e => { opening = ['menu', 'sheet'].includes(e.detail.target?.id); });
+  document.addEventListener('htmx:beforeRequest', ({detail: {target, elt}}) => {
+    opening = ['menu', 'sheet'].includes(target?.id);
+    if (target?.id === 'menu' && !target.contains(elt)) alc.opener = elt;
+  });
   document.addEventListener('htmx:afterRequest', () => { opening = false; });
   alc.writing = e => opening || e.target.closest?.('input, textarea, select, [contenteditable]') || e.ctrlKey || e.metaKey || e.altKey || $('dialog[open], :popover-open:not(.toasts)');
   let leading = 0;

@@ -49,6 +49,7 @@
       const owner = $('[data-assignee]', a);
       if (owner) owner.hidden = owner.dataset.assignee === me;
     }
+    $('.back')?.setAttribute('href', base + query);
     tick();
   }
   function tick() {
@@ -61,7 +62,7 @@
   }
   document.addEventListener('tick', tick);
   document.addEventListener('drafted', paint);
-  document.addEventListener('htmx:configRequest', e => { if (e.target.matches?.('.row')) e.detail.path = e.target.getAttribute('href'); });
+  document.addEventListener('htmx:configRequest', e => { if (e.target.matches?.('.row, .back')) e.detail.path = e.target.getAttribute('href'); });
 
   // --- the thread: read while somebody looks at it ---
   function read() {
@@ -142,7 +143,6 @@
     if (by.matches('[data-next]') && innerWidth > 720) { const to = by.matches('form') ? next() : alc.after; if (to?.isConnected) to.click(); }
   });
   Object.assign(alc.acts, {
-    back(_, e) { const base = $('#list')?.dataset.base; if (base) { e.preventDefault(); htmx.ajax('GET', base + location.search, {target: '#panes', swap: 'outerHTML'}); history.pushState({htmx: true}, '', base + location.search); } },
     side() {
       const side = $('#customer'), drawer = innerWidth <= 1200;
       if (drawer) { if (side.classList.toggle('open')) side.focus(); else $('#do-side')?.focus(); return; }

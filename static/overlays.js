@@ -26,7 +26,6 @@
   };
 
   // --- menus: one popover, filled by the server, placed beside its button ---
-  let opener;
   const where = new CSSStyleSheet(); // a style attribute would be copied by a swap, which the policy forbids
   document.adoptedStyleSheets.push(where);
   const place = (menu, at) => {
@@ -38,37 +37,34 @@
     const y = Math.max(8, below ? Math.min(box.bottom + gap, innerHeight - size.height - 8) : box.top - gap - size.height);
     where.replaceSync(`.menu:popover-open{left:${x}px;top:${y}px}`);
   };
+  const by = menu => menu.id === 'menu' ? alc.opener : $(`[popovertarget="${menu.id}"]`);
+  const opened = menu => {
+    const button = by(menu);
+    if (button) place(menu, button);
+    button?.setAttribute('aria-expanded', 'true');
+    if (menu.id !== 'menu') $('[role^=menuitem]:not([aria-disabled=true])', menu)?.focus();
+  };
   document.addEventListener('toggle', e => {
     const menu = e.target;
     if (!menu.matches?.('.menu[popover]')) return;
-    const by = menu.id === 'menu' ? opener : $(`[popovertarget="${menu.id}"]`);
-    if (e.newState === 'open') {
-      if (by) place(menu, by);
-      by?.setAttribute('aria-expanded', 'true');
-      if (menu.id !== 'menu') $('[role^=menuitem]:not([aria-disabled=true])', menu)?.focus();
-    } else {
-      by?.setAttribute('aria-expanded', 'false');
-      if (menu.id === 'menu') { menu.replaceChildren(); if (document.activeElement === document.body) focusBack(); }
-    }
+    if (e.newState === 'open') return opened(menu);
+    by(menu)?.setAttribute('aria-expanded', 'false');
+    if (menu.id === 'menu') { menu.replaceChildren(); if (document.activeElement === document.body) focusBack(); }
   }, true);
-  const focusBack = () => (opener?.isConnected ? opener : opener?.id && document.getElementById(opener.id))?.focus();
-  document.addEventListener('htmx:beforeRequest', e => {
-    if (e.detail.target?.id === 'menu' && !$('#menu').contains(e.detail.elt)) opener = e.detail.elt;
-  });
-  document.addEventListener('htmx:afterSwap', e => {
-    const target = e.detail.target;
-    if (!target) return;
+  const focusBack = () => (alc.opener?.isConnected ? alc.opener : alc.opener?.id && document.getElementById(alc.opener.id))?.focus();
+  const show = target => {
     if (target.id === 'menu') {
-      if (!target.matches(':popover-open')) target.showPopover(); else if (opener) place(target, opener);
+      if (!target.matches(':popover-open')) target.showPopover(); else if (alc.opener) place(target, alc.opener);
       ($('[autofocus]', target) || $('input, [role=menuitem], button', target))?.focus();
       if ($('[role=combobox]', target)) alc.pick(target);
     }
     if (target.id === 'sheet' && !target.open) target.showModal();
     if (target.id === 'results') { alc.pick(target.closest('dialog')); alc.say(`${$$('[role=option]', target).length} results`); }
-  });
+  };
+  document.addEventListener('htmx:afterSwap', e => e.detail.target && show(e.detail.target));
   alc.close = from => {
     const menu = $('#menu');
-    if (menu?.matches(':popover-open') && (menu.contains(from) || from === opener)) { menu.hidePopover(); focusBack(); }
+    if (menu?.matches(':popover-open') && (menu.contains(from) || from === alc.opener)) { menu.hidePopover(); focusBack(); }
     const sheet = from.closest?.('dialog');
     if (sheet?.id === 'sheet') sheet.close();
   };
@@ -201,4 +197,8 @@
     subnav(button) { button.setAttribute('aria-expanded', button.closest('.subnav').toggleAttribute('data-open')); },
   });
   if (/Mac|iP(hone|ad)/.test(navigator.platform)) $$('[data-mod]').forEach(node => { node.textContent = '⌘K'; });
+
+  // What was opened while this script was on its way.
+  $$('.menu:popover-open').forEach(opened);
+  for (const id of ['menu', 'sheet']) if (document.getElementById(id)?.children.length) show(document.getElementById(id));
 })();
