@@ -8,7 +8,7 @@ PLACE := $(shell pwd | cksum | cut -d' ' -f1)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format bench demo migrate shell clean
+.PHONY: help run test check lint format shots bench demo migrate shell clean
 
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,10 @@ lint: .venv/.dev-$(PLACE) ## Look for mistakes in the code
 format: .venv/.dev-$(PLACE) ## Bring the code into its form
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+shots: .venv/.dev-$(PLACE) ## Take a picture of every screen into test-results/shots (ARGS="thread login" for some)
+	@scripts/tools
+	@$(BIN)/python -m tests.ui.shots $(ARGS)
 
 bench: .venv/.dev-$(PLACE) ## Measure, and compare with the goals
 	@$(BIN)/python -m bench $(ARGS)

@@ -28,6 +28,25 @@ VIEWS = (
     ("snoozed", "clock-pause", "Snoozed"),
     ("closed", "circle-check", "Closed"),
 )
+# The pages of the settings for admins: by group, each with its key, address, icon and name.
+SETTINGS = (
+    (
+        "Business",
+        (
+            ("business", "/settings/business", "building-store", "Business Settings"),
+            ("crm", "/settings/business/crm-integration", "plug-connected", "CRM Integration"),
+            ("channels", "/settings/channels", "messages", "Channels"),
+            ("team", "/settings/team", "users", "Team"),
+        ),
+    ),
+    (
+        "Developers",
+        (
+            ("api-access", "/settings/api-access", "key", "API Access"),
+            ("webhooks", "/settings/webhooks", "webhook", "Webhooks"),
+        ),
+    ),
+)
 SHORTCUTS = (
     ("j / k", "Next, previous conversation"),
     ("⏎", "Open the conversation"),
@@ -72,6 +91,7 @@ def init_app(app: Flask) -> None:
         theme=theme,
         said=lambda: session.pop("said", ""),
         shortcuts=SHORTCUTS,
+        settings_pages=SETTINGS,
         htmx_config=orjson.dumps(HTMX).decode(),
     )
     filters.register(app)

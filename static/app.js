@@ -116,12 +116,10 @@
   // --- the stream is down ---
   let down;
   document.addEventListener('live:state', e => {
-    clearTimeout(down);
     const banner = $('#offline');
     if (e.detail === 'expired') return signIn();
-    if (!banner || e.detail === 'connecting') return;
-    if (e.detail !== 'offline') { banner.hidden = true; return; }
-    down = setTimeout(() => { banner.hidden = false; }, banner.hidden ? 3000 : 0);
+    if (e.detail === 'offline') down ||= setTimeout(() => { if (banner) banner.hidden = false; }, 3000);
+    if (e.detail === 'open') { down = clearTimeout(down); if (banner) banner.hidden = true; }
   });
   setInterval(() => {
     const text = $('#offline:not([hidden]) [data-countdown]');

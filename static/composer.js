@@ -115,9 +115,9 @@
     if (then) { then.closest('.menu').hidePopover(); writing().then(writer => writer.send(f, {then: then.dataset.then})); }
   });
   alc.composer = {form, mode, box, key, way, count, settle, grow, outbox};
+  for (const act of ['canned', 'quote', 'unquote']) alc.acts[act] = b => writing().then(writer => writer[act](b));
   Object.assign(alc.acts, {
     attach(b) { $('[data-picker]', form(b)).click(); },
-    canned(b) { writing().then(writer => writer.toggleCanned(form(b))); },
     templates(b) { const f = form(b); htmx.ajax('GET', `${f.dataset.templates}?account=${f.dataset.account}`, {target: '#sheet', swap: 'innerHTML'}); },
     'other-way'(b) { choose(form(b), b.dataset.to); box(form(b)).focus(); },
   });

@@ -59,8 +59,15 @@
       if ($('[role=combobox]', target)) alc.pick(target);
     }
     if (target.id === 'sheet' && !target.open) target.showModal();
-    if (target.id === 'results') { alc.pick(target.closest('dialog')); alc.say(`${$$('[role=option]', target).length} results`); }
+    if (target.id === 'results') {
+      for (const one of $$('[data-run]', target)) one.hidden = !$(one.dataset.run);
+      alc.pick(target.closest('dialog')); alc.say(`${$$('[role=option]', target).length} results`);
+    }
   };
+  document.addEventListener('click', e => {
+    const run = e.target.closest('[data-run]')?.dataset.run;
+    if (run) { $('#palette').close(); $(run)?.click(); }
+  });
   document.addEventListener('htmx:afterSwap', e => e.detail.target && show(e.detail.target));
   alc.close = from => {
     const menu = $('#menu');

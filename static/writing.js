@@ -119,7 +119,7 @@
     if (!content.trim() && !done.length) return area.focus();
     const id = crypto.randomUUID?.() || '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, c => (c ^ crypto.getRandomValues(new Uint8Array(1))[0] & 15 >> c / 4).toString(16));
     const values = [['content', content], ['client_id', id], ...done.map(u => ['attachment', u.id])];
-    if (which === 'reply') values.push(['account', f.dataset.account], ['subject', $('.subject', f).hidden ? '' : $('.subject', f).value]);
+    if (which === 'reply') values.push(['account', f.dataset.account], ['reply_to', f.dataset.replyTo || ''], ['subject', $('.subject', f).hidden ? '' : $('.subject', f).value]);
     bubble(f, which, id, content, done);
     area.value = ''; grow(area);
     if (which === 'reply') { files.delete(f.dataset.composer); $('[data-files]', f).replaceChildren(); $('.subject', f).value = ''; }
@@ -129,11 +129,13 @@
     document.dispatchEvent(new CustomEvent('drafted', {detail: {number: f.dataset.composer, text: ''}}));
     $('[data-saved]', f).textContent = '';
     count(f);
+    unquote(f);
     const job = {url: f.dataset[which === 'note' ? 'note' : 'send'], values, id, then, status: f.dataset.status, content, which, composer: f.dataset.composer};
     store.set(outbox, JSON.stringify([...queue(), job]));
     alc.say(which === 'note' ? 'Note added' : 'Sending');
     Promise.resolve(last?.chain).then(flush);
   }
+  function unquote(f) { f.dataset.replyTo = ''; const chip = $('[data-quote]', f); if (chip) chip.hidden = true; }
   function bubble(f, which, id, content, done) {
     const list = $('.msgs', f.parentElement);
     if (!list) return;
@@ -252,7 +254,15 @@
 
   alc.writer = {
     send, attach, enter,
-    toggleCanned: f => { list(f).hidden ? (box(f).focus(), canned(f)) : shut(f); },
+    canned(button) { const f = form(button); list(f).hidden ? (box(f).focus(), canned(f)) : shut(f); },
+    quote(button) { // answer one message by name
+      const f = form(), li = button.closest('.m'), chip = $('[data-quote]', f);
+      f.dataset.replyTo = li.id.slice(2);
+      $('span', chip).textContent = ($('.txt', li)?.textContent || 'Attachment').slice(0, 120);
+      chip.hidden = false;
+      alc.write(f, 'reply');
+    },
+    unquote: button => unquote(form(button)),
     wake(f) {
       uploads(f).forEach(u => $('[data-files]', f).append(u.node));
       queue().filter(job => job.composer === f.dataset.composer && !$(`[data-pending="${job.id}"]`)).forEach(job => bubble(f, job.which, job.id, job.content, []));

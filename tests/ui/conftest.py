@@ -84,8 +84,8 @@ class Watched:
         page.on("console", self._hear)
 
     def _hear(self, said: ConsoleMessage) -> None:
-        # Chromium notes every answer above 399; the tests that bring one about look at what the screen makes of it.
-        if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
+        # Chromium and htmx note every answer above 399; the tests that bring one about look at what the screen shows.
+        if said.type in ("error", "warning") and not said.text.startswith(("Failed to load", "Response Status Error")):
             self.troubles.append(said.text)
 
 

@@ -405,3 +405,30 @@ def test_two_colleagues_see_the_same_change(agent: Page, chromium: Any, place: P
     tom.keyboard.press("Enter")
     expect(agent.locator("#do-assign")).to_contain_text("Tom Keane")
     context.close()
+
+
+def test_one_message_is_answered_by_name(agent: Page, place: Place) -> None:
+    open_joe(agent, place)
+    asked = agent.locator(".m.in", has_text="return label for the second parcel")
+    asked.hover()
+    asked.get_by_role("button", name="Answer this message").click()
+    expect(agent.locator("[data-quote]")).to_contain_text("return label")
+    agent.keyboard.type("Here it is")
+    agent.keyboard.press("Enter")
+    sent = agent.locator(".m.out:not([data-pending])", has_text="Here it is")
+    expect(sent.locator(".reply-to")).to_contain_text("return label")
+    expect(agent.locator("[data-quote]")).to_be_hidden()
+
+
+def test_the_palette_acts_on_the_open_conversation_and_jumps(agent: Page, place: Place) -> None:
+    open_joe(agent, place)
+    agent.keyboard.press("Control+k")
+    agent.locator("#palette input").press_sequentially("private note")
+    expect(agent.locator("#results [role=option]:visible")).to_have_count(1)
+    agent.keyboard.press("Enter")
+    expect(box(agent, place, "note")).to_be_focused()
+    agent.keyboard.press("Control+k")
+    agent.locator("#palette input").press_sequentially("API Access")
+    expect(agent.locator("#results", has_text="Go to")).to_be_visible()
+    agent.keyboard.press("Enter")
+    agent.wait_for_url("**/settings/api-access")
