@@ -181,7 +181,7 @@ class Email(Channel):
         return oauth.renewed(account.config) if account.config["oauth"] == "microsoft" else None
 
     def polls(self, config: Mapping[str, Any]) -> bool:
-        return bool(config["imap_host"])
+        return bool(config.get("imap_host"))
 
     def forwarded(self, config: Mapping[str, Any], recipient: str, mail: bytes) -> Callback:
         headers = mailbox.envelope(config) | {"recipient": recipient}

@@ -24,7 +24,7 @@ def reads(services: Services) -> Iterator[Reads]:
 
 def backends(services: Services) -> list[int]:
     with psycopg.connect(services.psycopg()) as connection:
-        query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'hot-reads'"
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'hot-reads' AND datname = current_database()"
         return [pid for (pid,) in connection.execute(query)]
 
 
