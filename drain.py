@@ -146,7 +146,7 @@ class Drain:
     async def _listen(self) -> None:
         """Hear the bell; while Valkey is away the looks at the database do."""
         bell = Redis.from_url(self.app.extensions["settings"].redis_url, socket_timeout=LOOK_EVERY * 5)
-        while True:
+        while not self.stopping():  # asked, since the client may swallow a cancellation that comes with an answer
             try:
                 if await bell.blpop([f"bell:{BELL}"], timeout=LOOK_EVERY):
                     names = await bell.spop(f"due:{BELL}", 10_000)
