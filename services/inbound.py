@@ -30,7 +30,7 @@ from models import Callback as StoredCallback
 from services import account_checks, arrivals, changes, channel_accounts, receipts
 
 MAX_ATTEMPTS = 8
-LEASE = timedelta(minutes=5)
+LEASE = timedelta(seconds=30)  # short, since applying an item twice changes nothing and a dead worker's is waited for
 # Enough to verify again and to explain; nothing that a proxy added about itself.
 KEPT_HEADERS = {"content-type", "user-agent", "x-hub-signature-256", "x-twilio-signature", "i-twilio-idempotency-token"}
 
