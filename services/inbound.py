@@ -32,7 +32,14 @@ from services import account_checks, arrivals, changes, channel_accounts, receip
 MAX_ATTEMPTS = 8
 LEASE = timedelta(seconds=30)  # short, since applying an item twice changes nothing and a dead worker's is waited for
 # Enough to verify again and to explain; nothing that a proxy added about itself.
-KEPT_HEADERS = {"content-type", "user-agent", "x-hub-signature-256", "x-twilio-signature", "i-twilio-idempotency-token"}
+KEPT_HEADERS = {
+    "content-type",
+    "user-agent",
+    "x-hub-signature-256",
+    "x-twilio-signature",
+    "x-twilio-webhooks-signature-settings",
+    "i-twilio-idempotency-token",
+}
 
 
 def handshake(kind: str, account_id: UUID, callback: Callback) -> Reply:
