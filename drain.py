@@ -145,14 +145,15 @@ class Drain:
 
     async def _listen(self) -> None:
         """Hear the bell; while Valkey is away the looks at the database do."""
-        bell = Redis.from_url(self.app.extensions["settings"].redis_url, socket_timeout=LOOK_EVERY * 5)
-        while not self.stopping():  # asked, since the client may swallow a cancellation that comes with an answer
-            try:
-                if await bell.blpop([f"bell:{BELL}"], timeout=LOOK_EVERY):
-                    names = await bell.spop(f"due:{BELL}", 10_000)
-                    self._ring(*(UUID(name.decode()) for name in names or ()))
-            except (RedisError, OSError):
-                await asyncio.sleep(LOOK_EVERY)
+        url = self.app.extensions["settings"].redis_url
+        async with Redis.from_url(url, socket_timeout=LOOK_EVERY * 5) as bell:
+            while not self.stopping():  # asked, since the client may swallow a cancellation that comes with an answer
+                try:
+                    if await bell.blpop([f"bell:{BELL}"], timeout=LOOK_EVERY):
+                        names = await bell.spop(f"due:{BELL}", 10_000)
+                        self._ring(*(UUID(name.decode()) for name in names or ()))
+                except (RedisError, OSError):
+                    await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> None:
         """Find what a lost bell, a retry or a lease that ran out has left."""
