@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -376,10 +377,13 @@ def test_the_programs_verify_the_delivery_with_its_own_numbers(
     page = admin.get(f"{HOOKS}/{endpoint.id}/deliveries/{delivery.id}").text
     shown = dict(re.findall(r'id="verify-(\w+)"[^>]*>(.*?)</pre>', page, flags=re.S))
     assert set(shown) == {"Node", "Python", "PHP"}
-    for name, command in (("Node", ["node", "-e"]), ("Python", [sys.executable, "-c"])):
+    known = {"Node": ["node", "-e"], "Python": [sys.executable, "-c"], "PHP": ["php", "-r"]}
+    for name, command in known.items():
+        if shutil.which(command[0]) is None:
+            continue  # PHP is on few machines
         for secret, verdict in ((webhooks.secret(endpoint), "the signature is right"), ("whsec_other", "wrong")):
             done = subprocess.run(
-                [*command, html.unescape(shown[name])],
+                [*command, html.unescape(shown[name]).removeprefix("<?php")],
                 env=os.environ | {"WEBHOOK_SECRET": secret},
                 capture_output=True,
                 text=True,
