@@ -118,7 +118,7 @@ def test_what_was_missed_comes_first_in_order_and_once(
     missed = [crm.says(joe, f"missed {number}") for number in range(5)]
     screen = watch(f"/live?after={seen}", cookie_of(live.app, bob))
     later = [crm.says(joe, f"later {number}") for number in range(5)]
-    until(lambda: "later 4" in screen.html)
+    until(lambda: f'id="m-{later[-1].id}"' in screen.html)
     ids = [one.id for one in screen.heard]
     assert ids == sorted(ids)
     for message in missed + later:

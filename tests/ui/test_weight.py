@@ -22,7 +22,7 @@ class Load:
     def __init__(self, page: Page, address: str) -> None:
         self.answers: list[Response] = []
         self.problems: list[str] = []
-        page.on("response", self.answers.append)
+        page.on("response", lambda answer: self.answers.append(answer))  # Playwright marks what it is given
         page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(address)
