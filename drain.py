@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib import fetch
 from lib.signing import guide_signature, standard_signature
 from models import db, now
-from services import deliveries
+from services import deliveries, metrics
 from services.deliveries import Result, Task, Try
 
 log = structlog.get_logger()
@@ -172,6 +172,7 @@ class Drain:
         batch, self.results = self.results, []
         if batch:
             await self._in_database(deliveries.record, batch)
+            await self._in_database(metrics.count_deliveries, batch)
 
     async def _in_database(self, step: Callable[..., Any], *args: Any) -> Any:
         """Run one committed step in a thread; a database that is away costs a second and repeats what was claimed."""

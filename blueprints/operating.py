@@ -8,6 +8,7 @@ from flask import Blueprint, Response, current_app, jsonify, request
 
 from errors import Forbidden
 from services import health
+from services import metrics as figures
 
 blueprint = Blueprint("operating", __name__)
 
@@ -33,7 +34,4 @@ def metrics() -> Response:
     sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(sent.encode(), token.encode()):
         raise Forbidden("Send the METRICS_TOKEN as a bearer token.", code="metrics_token")
-    lines = [
-        f"# TYPE alacarte_{name} gauge\nalacarte_{name} {float(value)}" for name, value in health.figures().items()
-    ]
-    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(figures.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
