@@ -7,7 +7,19 @@ from importlib import import_module
 
 from bench.stage import stage
 
-SECTIONS = ("sync", "lookup", "growth", "webhooks", "callbacks", "memory")
+SECTIONS = (
+    "sync",
+    "lookup",
+    "growth",
+    "events",
+    "webhooks",
+    "delivery_log",
+    "callbacks",
+    "inbox",
+    "files",
+    "mail",
+    "memory",
+)
 
 
 def main(names: list[str]) -> int:

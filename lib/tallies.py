@@ -46,6 +46,7 @@ def add(redis: Redis, tally: Tally) -> None:
 def read(redis: Redis) -> dict[str, float]:
     """Give every sample that was ever counted; none while Valkey is away."""
     try:
-        return {name.decode(): float(value) for name, value in redis.hgetall(KEY).items()}
+        raw: dict[bytes, bytes] = redis.hgetall(KEY)  # type: ignore[assignment]  # our connections do not decode
     except RedisError:
         return {}
+    return {name.decode(): float(value) for name, value in raw.items()}

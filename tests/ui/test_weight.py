@@ -22,13 +22,16 @@ class Load:
     def __init__(self, page: Page, address: str) -> None:
         self.answers: list[Response] = []
         self.problems: list[str] = []
-        page.on("response", lambda answer: self.answers.append(answer))  # Playwright marks what it is given
+        page.on("response", self._keep)
         page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.goto(address)
         page.wait_for_load_state("load")
         page.wait_for_timeout(500)
         self.sizes = {answer.url: self._size(answer) for answer in self.answers if "/live" not in answer.url}
+
+    def _keep(self, answer: Response) -> None:
+        self.answers.append(answer)
 
     @staticmethod
     def _size(answer: Response) -> int:

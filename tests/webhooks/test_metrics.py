@@ -1,4 +1,4 @@
-"""What a scraper reads: the standard parser understands it, counters only rise, each endpoint tells what it waits for."""
+"""What a scraper reads: the standard parser understands it, counters rise, each endpoint tells what it waits for."""
 
 from __future__ import annotations
 
