@@ -10,15 +10,20 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from sandbox import control, instagram, look, mail, messenger, phone, whatsapp
+from sandbox import control, instagram, look, mail, messenger, phone, twilio, whatsapp
+from sandbox.callbacks import Answer
 from sandbox.errors import Dropped, Refused
 from sandbox.messaging import files
 from sandbox.meta import graph
 from sandbox.meta.errors import GraphError
+from sandbox.store import Row
+from sandbox.twilio import api
+from sandbox.twilio import media as texts
+from sandbox.twilio.errors import TwilioError
 from sandbox.whatsapp import media
 from sandbox.world import World, world
 
-ROOMS = (whatsapp.room, messenger.room, instagram.room, mail.room)  # a new provider adds its line here
+ROOMS = (whatsapp.room, messenger.room, instagram.room, mail.room, twilio.room)  # a new provider adds its line here
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
@@ -32,15 +37,23 @@ def create_app(here: World) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["sandbox"] = here
     here.rooms.update({room.provider: room for room in ROOMS})
+    here.sender.heard = lambda row, answer: _heard(here, row, answer)
     look.install(app)
     app.before_request(_knock)
     app.after_request(_record)
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(Dropped, _dropped)
     app.register_error_handler(HTTPException, _http_error)
-    for blueprint in (control.blueprint, phone.blueprint, media.blueprint, files.blueprint, graph.blueprint):
+    rooms = (media.blueprint, files.blueprint, graph.blueprint, api.blueprint, texts.blueprint)
+    for blueprint in (control.blueprint, phone.blueprint, *rooms):
         app.register_blueprint(blueprint)
     return app
+
+
+def _heard(here: World, row: Row, answer: Answer) -> None:
+    """Tell a room what its callback was answered with, if its provider acts on that."""
+    if heard := here.rooms[row["provider"]].heard:
+        heard(here, row, answer)
 
 
 def _knock() -> None:
@@ -124,6 +137,8 @@ def _http_error(error: HTTPException) -> Response | tuple[Response | str, int]:
     status = error.code or 500
     if request.path.startswith(("/control", "/phone")) or request.path == "/":
         return _refused(Refused(error.description or error.name, code="http_error", status=status))
+    if request.path.startswith(f"/{api.VERSION}/"):
+        return api.refuse(TwilioError(20004 if status == 405 else 20001, status=status, message=error.name))
     return graph.refuse(
         GraphError(
             2500,

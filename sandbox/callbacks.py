@@ -1,7 +1,8 @@
 """The post office: callbacks wait in the store until they are due, go out, and come back for another try.
 
 Rooms hand in finished bytes and headers (`Sender.post`); what a signature is they know, not this module. Callbacks
-of one lane (one person) go one after another, so that they arrive in order unless a fault says otherwise.
+of one lane (one person) go one after another, so that they arrive in order unless a fault says otherwise. What was
+answered goes to `Sender.heard`, for the room whose provider acts on it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from sandbox.clock import Clock
 from sandbox.faults import Fault
@@ -23,7 +25,8 @@ from sandbox.store import Row, Store
 TIMEOUT = 15.0
 IN_FLIGHT = 64
 STEPS = (0.2, 1, 2, 5, 10, 30, 60, 300, 900, 3600)  # seconds; the last one repeats until the provider gives up
-GIVES_UP = {"whatsapp": 7 * 86400, "facebook": 3600, "instagram": 36 * 3600, "sms": 0}
+GIVES_UP = {"whatsapp": 7 * 86400, "facebook": 3600, "instagram": 36 * 3600}  # seconds
+COUNTED = {"sms": ("1", "ct")}  # how often again, and after what, unless the fragment of the address says otherwise
 KEPT = 1000
 
 
@@ -35,6 +38,7 @@ class Answer:
     body: bytes
     ms: float
     error: str = ""
+    mime: str = ""
 
     @property
     def ok(self) -> bool:
@@ -54,11 +58,26 @@ def call(method: str, url: str, headers: dict[str, str], body: bytes | None = No
         try:
             connection.request(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.read(limit), (time.monotonic() - start) * 1000)
+            mime = response.headers.get_content_type() if response.headers["Content-Type"] else ""
+            return Answer(response.status, response.read(limit), (time.monotonic() - start) * 1000, mime=mime)
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as exc:
         return Answer(None, b"", (time.monotonic() - start) * 1000, f"{type(exc).__name__}: {exc}")
+
+
+def _again(row: Row, tries: int, due: float, answer: Answer) -> bool:
+    """Say whether a callback is tried again: for a time, or where the provider counts, as often as the address says.
+
+    Twilio reads `#rc=3&rp=all`: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
+    """
+    if row["provider"] not in COUNTED:
+        return bool(due - row["at"] <= GIVES_UP.get(row["provider"], 0))
+    count, policy = COUNTED[row["provider"]]
+    said = parse_qs(urlsplit(row["url"]).fragment)
+    count, wanted = said.get("rc", [count])[0], said.get("rp", [policy])[0].split(",")
+    kind = f"{answer.status // 100}xx" if answer.status else "rt" if answer.error.startswith("Timeout") else "ct"
+    return tries <= (min(int(count), 5) if count.isdigit() else 0) and bool({"all", kind} & set(wanted))
 
 
 class Sender:
@@ -69,6 +88,7 @@ class Sender:
         self._wake = Event()
         self._busy: set[str] = set()
         self._waiting: dict[int, Event] = {}
+        self.heard: Callable[[Row, Answer], None] = lambda row, answer: None
         self._held: dict[int, float] = {}  # a `reversed_callbacks` fault and when its callbacks are let go
 
     def post(
@@ -177,7 +197,7 @@ class Sender:
         state, due = "delivered", row["due"]
         if not answer.ok:
             due = now + STEPS[min(len(attempts), len(STEPS)) - 1]
-            state = "pending" if due - row["at"] <= GIVES_UP.get(row["provider"], 0) else "given_up"
+            state = "pending" if _again(row, len(attempts), due, answer) else "given_up"
         self._store.update("deliveries", {"id": row["id"]}, state=state, due=due, attempts=attempts)
         self._log.record(
             "out",
@@ -192,5 +212,7 @@ class Sender:
             note=row["label"] if len(attempts) == 1 else f"{row['label']}, attempt {len(attempts)}",
         )
         self._live.changed((row["provider"], row["account"], row["person"]))
+        if answer.ok:
+            self.heard(row, answer)
         if event := self._waiting.get(row["id"]):
             event.set()

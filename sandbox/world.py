@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from flask import current_app
 
-from sandbox.callbacks import Sender
+from sandbox.callbacks import Answer, Sender
 from sandbox.clock import Clock
 from sandbox.errors import Refused
 from sandbox.faults import Faults
@@ -66,6 +66,7 @@ class Room:
     gesture: Callable[[dict[str, str]], dict[str, Any]]  # what was done on the phone page → the body of `say`
     node: Callable[[World, str], Node | None] | None = None  # an object of the Graph API, by id
     tokens: Callable[[World], frozenset[str]] | None = None  # every Graph access token that this room knows
+    heard: Callable[[World, Row, Answer], None] | None = None  # what we answered to one of its callbacks
     trouble: Mapping[str, int] = field(default_factory=dict)  # kind of fault → the provider's own code for it
     address: tuple[str, str] = ("Phone number", "+353 87 123 4567, or empty for any")  # what a new customer is asked
     closed: str = "Closed: only templates arrive"  # what follows when the 24-hour window is over

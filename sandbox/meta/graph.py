@@ -9,13 +9,11 @@ import hashlib
 import hmac
 import json
 import re
-import time
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from sandbox.errors import Dropped
+from sandbox import trouble
 from sandbox.faults import Fault
 from sandbox.meta.errors import GraphError
 from sandbox.world import Node, World, world
@@ -29,9 +27,6 @@ _TROUBLE = {
     "unavailable": 131016,
     "expired_token": 190,
 }
-_HTML = (
-    "<!DOCTYPE html><html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body></html>"
-)
 
 
 @blueprint.route("/<version>/<node_id>", methods=["GET", "POST", "DELETE"])
@@ -53,7 +48,7 @@ def graph(version: str, node_id: str, edge: str = "") -> Response:
     answer = _answer(handler(), 200, version)
     if after:
         g.note = after.kind
-        _hold_up(here, after, answer)
+        trouble.hold_up(here, after, answer)
     return answer
 
 
@@ -139,10 +134,8 @@ def _unsupported(node_id: str) -> GraphError:
 
 def _strike(here: World, provider: str, fault: Fault) -> Response:
     """Answer with the trouble that was ordered, without doing anything."""
-    if fault.kind == "server_error_html":
-        return Response(_HTML, 500, mimetype="text/html")
-    if fault.kind == "drop_before_accept":
-        raise Dropped
+    if page := trouble.strike(fault):
+        return page
     codes = _TROUBLE | dict(here.rooms[provider].trouble)
     code = codes.get(fault.kind) or int(fault.data.get("code", codes["server_error"]))
     message = "Error validating access token: Session has expired." if fault.kind == "expired_token" else ""
@@ -153,26 +146,6 @@ def _strike(here: World, provider: str, fault: Fault) -> Response:
         subcode=463 if message else fault.data.get("subcode"),
         message=message,
     )
-
-
-def _hold_up(here: World, fault: Fault, answer: Response) -> None:
-    """Delay or lose the answer to what was done."""
-    if fault.kind == "slow":
-        data = answer.get_data()
-        half = len(data) // 2
-
-        def slowly() -> Iterator[bytes]:
-            yield data[:half]
-            time.sleep(fault.seconds(2))
-            yield data[half:]
-
-        answer.response = slowly()  # the headers and half of the body come at once
-    elif fault.kind == "early_status":
-        time.sleep(fault.seconds(here.pace * 3 + 0.2))
-    else:
-        if fault.kind == "timeout_after_accept":
-            time.sleep(fault.seconds(30))
-        raise Dropped
 
 
 def _answer(content: Any, status: int, version: str = "") -> Response:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 import urllib3
@@ -44,6 +44,10 @@ class Got:
         return json.loads(self.body)
 
     @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+
+    @property
     def value(self) -> Any:
         return self.json["entry"][0]["changes"][0]["value"]
 
@@ -54,13 +58,17 @@ class Got:
 
 @dataclass
 class Receiver:
-    """A callback address per test: `/callbacks/<n>`; `answers` are the statuses that it gives, then 200."""
+    """A callback address per test: `/callbacks/<n>`; `answers` are the statuses that it gives, then 200.
+
+    `says` are the type and the body of its answers.
+    """
 
     url: str
     path: str
     verify_token: str = VERIFY
     got: list[Got] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    says: tuple[str, bytes] = ("text/plain", b"")
 
     def wait(self, count: int, seconds: float = 5) -> list[Got]:
         """Wait until so many callbacks came; fail if they do not."""
@@ -214,9 +222,9 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
 
         def log_message(self, *_: object) -> None: ...
 
-        def answer(self, status: int, body: bytes = b"") -> None:
+        def answer(self, status: int, body: bytes = b"", mime: str = "text/plain") -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Type", mime)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -232,7 +240,8 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
             receiver = known[urlsplit(self.path).path]
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body, time.monotonic()))
-            self.answer(receiver.answers.pop(0) if receiver.answers else 200)
+            mime, said = receiver.says
+            self.answer(receiver.answers.pop(0) if receiver.answers else 200, said, mime)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
