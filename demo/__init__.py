@@ -238,7 +238,8 @@ def _say(made: Made, conversation: Conversation, line: Line, last_at: datetime) 
         if line.who
         else next(customer for customer in made.customers.values() if customer.id == conversation.customer_id)
     )
-    status = {"<": "received", "#": "note", "!": "failed"}.get(line.mark, "read" if line.at < last_at else "delivered")
+    read = line.at < last_at and conversation.channel != "sms"  # nobody hears whether a text was read
+    status = {"<": "received", "#": "note", "!": "failed"}.get(line.mark, "read" if read else "delivered")
     arrived = line.at + timedelta(seconds=2) if status in ("read", "delivered") else None
     message = Message(
         business_id=made.business.id,

@@ -22,8 +22,11 @@ _FEW = {  # with how many tries
     "30008": ("The carrier did not deliver this and does not say why.", 1),
 }
 _PERMANENT = {
+    "11200": "Twilio could not fetch the file from this product.",
+    "12300": "Twilio does not take files of this type.",
     "21211": "This is not a phone number that can receive a text.",
     "21212": "Twilio does not accept this sender.",
+    "21266": "This is the number that texts are sent from, so it cannot get one.",
     "21408": "Texts to that country are turned off; an admin allows them at Twilio under Messaging → Geo permissions.",
     "21602": "Twilio takes no message without text or a file.",
     "21608": "This is a trial account, which can write only to numbers that were verified at Twilio.",
@@ -32,6 +35,7 @@ _PERMANENT = {
     "21612": "Twilio has no way from this sender to that number.",
     "21614": "This number cannot receive texts; it may be a landline.",
     "21617": "The text is longer than 1600 characters.",
+    "21619": "Twilio takes no message without text or a file.",
     "21620": "Twilio could not fetch the file from this product.",
     "21623": "Twilio takes no more than 10 files in one message.",
     "21635": "This number cannot receive pictures and files; it may be a landline.",
@@ -50,6 +54,8 @@ _ACCOUNT = {
     "20005": "This Twilio account is not active; see to it at Twilio.",
     "21606": "This number does not belong to the Twilio account, or cannot send texts.",
     "21659": "This number is not one of the Twilio account.",
+    "21660": "This number belongs to another Twilio account.",
+    "21701": "Twilio has no such Messaging Service; enter its SID anew.",
     "21703": "The Messaging Service has no sender; add one at Twilio.",
     "30002": "This Twilio account was suspended.",
     "30018": "The carrier wants this sender registered; see to it at Twilio.",

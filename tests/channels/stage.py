@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import signal
 import subprocess
@@ -61,7 +62,8 @@ def _receiver(stage: Stage) -> type[BaseHTTPRequestHandler]:
         def _callback(self) -> Callback:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            return Callback(self.command, self.path, headers, dict(parse_qsl(urlsplit(self.path).query)), body)
+            url = stage.address + self.path
+            return Callback(self.command, url, headers, dict(parse_qsl(urlsplit(url).query)), body)
 
         def _answer(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)
@@ -74,7 +76,8 @@ def _receiver(stage: Stage) -> type[BaseHTTPRequestHandler]:
             path = urlsplit(self.path).path
             if path not in stage.configs:
                 found = stage.files.get(path)
-                self._answer(404 if found is None else 200, found or b"", "application/octet-stream")
+                mime = mimetypes.guess_type(path)[0] or "application/octet-stream"
+                self._answer(404 if found is None else 200, found or b"", mime)
                 return
             kind, config = stage.configs[path]
             reply = channels.get(kind).handshake(self._callback(), config)
@@ -86,7 +89,8 @@ def _receiver(stage: Stage) -> type[BaseHTTPRequestHandler]:
             channel = channels.get(kind)
             channel.verify(callback, config)
             stage.items += channel.parse(callback)
-            self._answer(channel.reply(callback).status, b"", "text/plain")
+            reply = channel.reply(callback)
+            self._answer(reply.status, reply.body.encode(), reply.content_type)
 
     return Receiver
 

@@ -130,8 +130,8 @@ class TestRefusals:
             (503, 20503, "retry"),
             (400, 21611, "retry"),
             *((400, code, "permanent") for code in (21211, 21212, 21408, 21602, 21608, 21610, 21612, 21614, 21617)),
-            *((400, code, "permanent") for code in (21620, 21623, 21635, 29999)),
-            *((400, code, "account") for code in (20005, 21606, 21659, 21703)),
+            *((400, code, "permanent") for code in (21266, 21619, 21620, 21623, 21635, 29999)),
+            *((400, code, "account") for code in (20005, 21606, 21659, 21660, 21701, 21703)),
             (401, 20003, "account"),
         ],
     )
