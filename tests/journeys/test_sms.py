@@ -1,0 +1,156 @@
+"""Texts both ways, through HTTP, the queue, the worker, the provider sandbox, and two screens that nobody reloads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from demo import files
+from tests.callers import Caller, business, fetch, operate, until
+from tests.processes import Live
+from tests.receivers import Got, Receiver, listening
+
+PICTURE = files.picture("hill.png")
+AOIFE = "+353871234567"
+EVENTS = ["message.received", "message.sent", "message.status_changed"]
+
+
+class Shop:
+    """A business with one number, a customer who has just texted, and a CRM that listens."""
+
+    def __init__(self, live: Live, crm: Receiver) -> None:
+        self.live, self.crm = live, crm
+        self.api: Caller = business(live)
+        made_up = self.api.business_id.replace("-", "")
+        self.number = f"+35386{int(made_up[-12:], 16) % 10**7:07}"
+        config = {"account_sid": f"AC{made_up}", "auth_token": f"token-{made_up}", "from_number": self.number}
+        wish = {"channel": "sms", "name": "Texts", "config": config}
+        self.account = self.api.post("/api-channels", wish)["channel_account"]
+        self.api.post("/api-webhooks", {"name": "CRM", "url": crm.url(), "events": EVENTS})
+        self.say("Is it open?")
+        until(lambda: self.told("message.received"))
+
+    def say(self, text: str) -> Any:
+        """Let the customer write, by the operator's command."""
+        words = ("--business", self.api.business_id, "--from", AOIFE, "--name", "Aoife Walsh", "--text", text)
+        return operate(self.live, "sandbox", "say", "sms", *words)
+
+    def control(self, verb: str, **body: Any) -> Any:
+        url = f"{self.live.sandbox_url}/control/{verb}"
+        answer = fetch(url, "POST", {"account": self.number, "provider": "sms"} | body)
+        assert answer.status == 200, answer.data
+        return orjson.loads(answer.data)
+
+    def screen(self) -> list[dict[str, Any]]:
+        """What the customer sees on the phone, but not what Twilio itself says."""
+        query = f"account={quote(self.number)}&person={quote(AOIFE)}"
+        shown = orjson.loads(fetch(f"{self.live.sandbox_url}/control/sms/messages?{query}").data)
+        return list(shown["messages"])
+
+    def send(self, content: str = "", **more: Any) -> str:
+        wish = {"phone": AOIFE, "channel": "sms", "content": content}
+        return str(self.api.post("/api-send-message", wish | more)["message_id"])
+
+    def reach(self, message_id: str, status: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            shown: dict[str, Any] = self.api.get("/api-messages", id=message_id)["message"]
+            return shown if shown["status"] == status else None
+
+        return dict(until(look, 15) or {})
+
+    def told(self, kind: str) -> list[Got]:
+        return [got for got in list(self.crm.got) if got.event["event"] == kind]
+
+    def upload(self, name: str, data: bytes) -> str:
+        part = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+        url = f"{self.live.base_url}/functions/v1/api-upload-attachment"
+        kind = "multipart/form-data; boundary=x"
+        answer = fetch(url, "POST", part + data + b"\r\n--x--\r\n", key=self.api.key, kind=kind)
+        assert answer.status == 201, answer.data
+        return str(answer.json()["attachment"]["file_url"])
+
+
+@pytest.fixture
+def shop(live: Live) -> Iterator[Shop]:
+    with listening() as crm:
+        yield Shop(live, crm)
+
+
+def test_a_text_is_answered_and_its_delivery_told(shop: Shop) -> None:
+    data = shop.told("message.received")[0].event["data"]
+    assert (data["content"], data["channel"]) == ("Is it open?", "sms")
+    shop.reach(shop.send("It is, until six."), "delivered")
+    assert [one["text"] for one in shop.screen()] == ["Is it open?", "It is, until six."]
+    until(lambda: shop.told("message.status_changed"))
+    assert shop.told("message.status_changed")[-1].event["data"]["status"] == "delivered"
+
+
+def test_a_picture_from_the_business_is_seen_whole(shop: Shop) -> None:
+    shop.reach(shop.send("The hill", attachments=[shop.upload("hill.png", PICTURE)]), "delivered")
+    shown = shop.screen()[-1]
+    assert (shown["text"], shown["media"]["sha256"]) == ("The hill", hashlib.sha256(PICTURE).hexdigest())
+
+
+def test_a_lost_answer_is_made_good_by_the_status_and_nothing_is_sent_twice(shop: Shop) -> None:
+    shop.control("faults", kind="drop_after_accept")
+    shop.reach(shop.send("Did it go?"), "delivered")
+    assert [one["text"] for one in shop.screen()] == ["Is it open?", "Did it go?"]
+
+
+def test_what_the_carrier_filters_fails_with_a_sentence(shop: Shop) -> None:
+    shop.control("faults", kind="failed_status", code=30007)
+    error = shop.reach(shop.send("Win a prize"), "failed")["error"]
+    assert (error["code"], "filtered" in error["message"]) == ("30007", True)
+
+
+def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
+    shop.say("STOP")
+    error = shop.reach(shop.send("One more thing"), "failed")["error"]
+    assert (error["code"], "START" in error["message"]) == ("21610", True)
+    shop.say("START")
+    shop.reach(shop.send("Welcome back"), "delivered")
+
+
+@pytest.mark.browser
+def test_a_picture_from_the_phone_is_answered_in_the_inbox(shop: Shop, browser_context: BrowserContext) -> None:
+    inbox, phone = browser_context.new_page(), browser_context.new_page()
+    inbox.goto(f"{shop.live.base_url}/login")
+    inbox.get_by_label("Email").fill(shop.api.email)
+    inbox.get_by_label("Password", exact=True).fill(shop.api.password)
+    inbox.get_by_role("button", name="Sign in").click()
+    inbox.goto(f"{shop.live.base_url}/inbox/all/c/1")
+    phone.goto(f"{shop.live.sandbox_url}/phone/sms/{shop.number}/{AOIFE}")
+    for page, text in ((inbox, "Is it open?"), (phone, "Is it open?")):
+        expect(bubble(page, text)).to_be_visible(timeout=15_000)
+        page.evaluate("window.stillTheSame = true")
+
+    boots = {"name": "boots.png", "mimeType": "image/png", "buffer": files.picture("boots.png")}
+    phone.get_by_label("Attach a file").set_input_files([boots])  # type: ignore[list-item]
+    write(phone, "Have you got these in 39?")
+    image = bubble(inbox, "Have you got these in 39?").locator("img[alt='image.png']")  # Twilio tells no name
+    expect(image).to_be_visible(timeout=15_000)
+    expect(image).to_have_js_property("naturalWidth", 480)
+
+    write(inbox, "Two pairs are left.")
+    expect(bubble(phone, "Two pairs are left.")).to_be_visible(timeout=15_000)
+    expect(bubble(inbox, "Two pairs are left.").locator("[title^=Delivered]")).to_be_visible(timeout=15_000)
+    assert inbox.evaluate("window.stillTheSame")
+    assert phone.evaluate("window.stillTheSame")
+
+
+def write(where: Page, text: str) -> None:
+    """Type into the box for messages, and send."""
+    box = where.get_by_label("Message to")
+    box.fill(text)
+    box.press("Enter")
+    expect(box).to_have_value("")
+
+
+def bubble(where: Page, text: str) -> Any:
+    return where.locator(".m", has_text=text)
