@@ -113,6 +113,14 @@ class TestDemo:
             assert len(data) == file["size"]
             assert data.startswith(b"\x89PNG" if file["type"] == "image/png" else b"%PDF-1.4")
 
+    def test_its_number_takes_texts_and_answers_them(self, live: Live, demo: Caller) -> None:
+        words = ("--business", demo.business_id, "--from", "+353871239999", "--text", "Van is here")
+        assert operate(live, "sandbox", "say", "sms", *words)["delivery"]["state"] == "delivered"
+        (text,) = until(lambda: [one for one in demo.messages() if one["content"] == "Van is here"])
+        said = {"phone": "+353871239999", "channel": "sms", "content": "On our way down"}
+        assert demo.post("/api-send-message", said)["conversation_id"] == text["conversation_id"]
+        until(lambda: [one["status"] for one in demo.messages() if one["content"] == said["content"]] == ["delivered"])
+
     def test_a_second_one_stands_beside_the_first(self, live: Live, demo: Caller) -> None:
         second = operate(live, "demo")
         assert second["business_id"] != demo.business_id
