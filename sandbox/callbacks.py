@@ -27,6 +27,7 @@ IN_FLIGHT = 64
 STEPS = (0.2, 1, 2, 5, 10, 30, 60, 300, 900, 3600)  # seconds; the last one repeats until the provider gives up
 GIVES_UP = {"whatsapp": 7 * 86400, "facebook": 3600, "instagram": 36 * 3600}  # seconds
 COUNTED = {"sms": ("1", "ct")}  # how often again, and after what, unless the fragment of the address says otherwise
+ALL_TRIES = 15  # seconds that those may take together
 KEPT = 1000
 
 
@@ -77,7 +78,8 @@ def _again(row: Row, tries: int, due: float, answer: Answer) -> bool:
     said = parse_qs(urlsplit(row["url"]).fragment)
     count, wanted = said.get("rc", [count])[0], said.get("rp", [policy])[0].split(",")
     kind = f"{answer.status // 100}xx" if answer.status else "rt" if answer.error.startswith("Timeout") else "ct"
-    return tries <= (min(int(count), 5) if count.isdigit() else 0) and bool({"all", kind} & set(wanted))
+    most = min(int(count), 5) if count.isdigit() else 0
+    return tries <= most and due - row["at"] <= ALL_TRIES and bool({"all", kind} & set(wanted))
 
 
 class Sender:

@@ -111,7 +111,7 @@ def resource(sid: str, row: Row) -> dict[str, Any]:
         "num_media": str(len(data["parts"])),
         "num_segments": "0" if undecided else str(segments(data["view"].get("text", ""))),
         "price": None,
-        "price_unit": "USD",
+        "price_unit": None,
         "sid": row["id"],
         "status": data["twilio"],
         "subresource_uris": {"media": f"{uri}/Media.json"},

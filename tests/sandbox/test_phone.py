@@ -158,8 +158,11 @@ def test_the_pages_are_accessible_and_fit_a_small_screen(shop, page, scheme, wid
     shop.text("lost")
     shop.text("https://ex.ie")
     shop.receiver.statuses(3)
+    text = {"account_sid": "AC" + "1" * 32, "auth_token": "x", "from_number": "+353865550001"}
+    shop.box.control("sms/accounts", text)
+    shop.box.control("sms/say", {"from": f"+{PERSON}", "text": "STOP"})
     page.emulate_media(color_scheme=scheme)
-    for path in ("/", address(shop)):
+    for path in ("/", address(shop), f"/phone/sms/{text['from_number']}/+{PERSON}"):
         for width in widths:
             page.set_viewport_size({"width": width, "height": 800})
             page.goto(shop.box.url + path)
