@@ -326,6 +326,11 @@ class TestCustomers:
         assert line.api("GET", listed[0]["uri"])[0] == line.api("GET", url)[0] == 404
         assert line.box.call("GET", signed)[0] == 403
 
+    def test_one_file_may_come_without_a_word(self, line: Line) -> None:
+        done = line.say("", file=FILE)
+        assert (done["item"]["NumMedia"], done["message"]["type"]) == ("1", "image")
+        assert line.box.call("POST", "/control/sms/say", {"account": line.id, "from": AOIFE, "text": ""})[0] == 422
+
     def test_a_text_answer_goes_to_the_customer_so_that_the_mistake_is_seen(self, line: Line) -> None:
         line.receiver.says = ("text/plain", b"OK")
         line.say()
