@@ -145,6 +145,7 @@ class User(UserMixin, db.Model):
     last_seen_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     business: Mapped[Business] = relationship()
+    session_id = ""  # the session that this one was loaded for
 
     @property
     def is_active(self) -> bool:
@@ -156,7 +157,17 @@ class User(UserMixin, db.Model):
 
     def get_id(self) -> str:
         """Name the session; counting `session_epoch` up makes every older one unknown."""
-        return f"{self.id}:{self.session_epoch}"
+        return f"{self.id}:{self.session_epoch}:{self.session_id}"
+
+
+class EndedSession(db.Model):
+    """A session that was signed out of, kept until its cookie has run out: an answer under way may set that again."""
+
+    __tablename__ = "ended_sessions"
+    __table_args__ = (Index("ix_ended_sessions_ended", "ended_at"),)
+    business_id: Mapped[UUID] = _business()
+    id: Mapped[str] = mapped_column(primary_key=True)
+    ended_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class ApiKey(db.Model):
@@ -544,6 +555,7 @@ class Delivery(db.Model):
             postgresql_where=text("state = 'pending'"),
         ),
         Index("ix_deliveries_failed", "endpoint_id", "event_sequence", postgresql_where=text("state = 'failed'")),
+        Index("ix_deliveries_created", "created_at", postgresql_using="brin"),  # for trimming alone
         Index("ix_deliveries_tests", "endpoint_id", postgresql_where=text("state = 'pending' AND reason = 'test'")),
         {"postgresql_with": {"fillfactor": "80"}},
     )

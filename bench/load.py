@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import run
 from bench.stage import Stage
 from tests import servers
-from tests.processes import free_ports
+from tests.ports import free_ports
 
 
 def rate(url: str, *, headers: dict[str, str] | None = None, script: Path | None = None, seconds: int = 4) -> float:

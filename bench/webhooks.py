@@ -18,7 +18,7 @@ from drain import _headers
 from lib import fetch
 from services.deliveries import Task
 from tests import servers
-from tests.processes import free_ports
+from tests.ports import free_ports
 
 COUNT = 6000
 CONCURRENCY = 64

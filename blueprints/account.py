@@ -54,6 +54,7 @@ def sign_in() -> AnyResponse | tuple[str, int]:
         return _form(email=email, problem=problem), 429 if isinstance(problem, RateLimited) else 422
     db.session.commit()
     session.clear()
+    team.begin_session(user)
     login_user(user)
     session.permanent = True
     if screens.is_fragment():  # the dialog over a page whose session was over
@@ -63,6 +64,9 @@ def sign_in() -> AnyResponse | tuple[str, int]:
 
 @me.post("/logout")
 def logout() -> AnyResponse:
+    """End the session for good: an answer to another tab that is under way may set the same cookie once more."""
+    team.end_session(current_user)
+    db.session.commit()
     logout_user()
     session.clear()
     return redirect("/login", 303)

@@ -130,12 +130,13 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (300, greet_held_accounts),
     (86_400, greet_accounts),
     (60, _trim("idempotency_records", "created_at", lambda: 1)),
-    (60, _trim("api_calls", "at", _days("usage_log_days"))),
-    (60, _trim("callbacks", "received_at", lambda: 14, "AND processed_at IS NOT NULL")),
+    (5, _trim("api_calls", "at", _days("usage_log_days"))),
+    (5, _trim("callbacks", "received_at", lambda: 14, "AND processed_at IS NOT NULL")),
     (60, _trim("parked_receipts", "created_at", lambda: 7)),
     (60, embeds.sweep_expired),
+    (3600, _trim("ended_sessions", "ended_at", lambda: 15)),  # a cookie lives for 14
     (60, _trim("webhook_endpoints", "updated_at", lambda: 1, "AND state = 'draft'")),
-    (60, _trim("deliveries", "created_at", _days("webhook_retention_days"), "AND state <> 'pending'")),
+    (5, _trim("deliveries", "created_at", _days("webhook_retention_days"), "AND state <> 'pending'")),
 )
 
 

@@ -1,7 +1,7 @@
 """The agents and admins of a business: who they are, and whether a password is theirs.
 
-Called by the sign-in, Settings → Team, the API of users and the command line. Ends a person's sessions by counting
-`session_epoch` up; never reads a session.
+Called by the sign-in, Settings → Team, the API of users and the command line. Ends all of a person's sessions by
+counting `session_epoch` up, and one by its name; never reads a session.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.orm import joinedload
 from errors import Conflict, Invalid, NotFound
 from lib import addresses, passwords
 from lib.ids import is_uuid
-from models import Business, User, db, now
+from models import Business, EndedSession, User, db, now
 from services import audit
 
 ROLES = ("agent", "admin")
@@ -43,20 +43,46 @@ def authenticate(email: str, password: str) -> User | None:
     return user
 
 
+def begin_session(user: User) -> None:
+    """Give a session that begins a name of its own, so that it can be ended alone."""
+    user.session_id = secrets.token_urlsafe(12)
+
+
+def end_session(user: User) -> None:
+    """End the session that this user was loaded for, wherever a copy of its cookie is."""
+    db.session.merge(EndedSession(business_id=user.business_id, id=user.session_id))
+
+
 def of_session(session_id: str) -> User | None:
     """Give the active user of `User.get_id`, unless the session ended since."""
-    user_id, _, epoch = session_id.partition(":")
+    user_id, epoch, name = _parts(session_id)
     if not is_uuid(user_id) or not epoch.isdigit():
         return None
-    user = db.session.scalar(select(User).where(User.id == UUID(user_id)).options(joinedload(User.business)))
-    return user if user and user.is_active and user.session_epoch == int(epoch) else None
+    ended = (
+        select(EndedSession.id).where(EndedSession.business_id == User.business_id, EndedSession.id == name).exists()
+    )
+    query = select(User).where(User.id == UUID(user_id), ~ended).options(joinedload(User.business))
+    user: User | None = db.session.scalar(query)
+    if user is None or not user.is_active or user.session_epoch != int(epoch):
+        return None
+    user.session_id = name
+    return user
 
 
 def signed_in(session_ids: Collection[str]) -> set[str]:
     """Give those of many sessions that have not ended."""
-    users = {UUID(user_id) for session in session_ids if is_uuid(user_id := session.partition(":")[0])}
+    sessions = {session_id: _parts(session_id) for session_id in session_ids}
+    users = {UUID(user_id) for user_id, _, _ in sessions.values() if is_uuid(user_id)}
     query = select(User.id, User.session_epoch).where(User.id.in_(users), User.deactivated_at.is_(None))
-    return {f"{row.id}:{row.session_epoch}" for row in db.session.execute(query)} & set(session_ids)
+    good = {(str(row.id), str(row.session_epoch)) for row in db.session.execute(query)}
+    named = select(EndedSession.id).where(EndedSession.id.in_({name for _, _, name in sessions.values()}))
+    ended = set(db.session.scalars(named))
+    return {whole for whole, (*who, name) in sessions.items() if tuple(who) in good and name not in ended}
+
+
+def _parts(session_id: str) -> tuple[str, str, str]:
+    user_id, epoch, name = [*session_id.split(":", 2), "", ""][:3]
+    return user_id, epoch, name
 
 
 def find_by_email(email: str) -> User | None:

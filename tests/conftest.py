@@ -7,6 +7,7 @@ makes a business of its own and looks at nothing else.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from importlib import import_module
@@ -26,6 +27,8 @@ pytest_plugins = ["tests.people", "tests.browsers"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup; what tests start would not hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         servers.begin()
 

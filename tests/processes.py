@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -25,6 +24,7 @@ import embedded
 import run
 import supervisor
 from tests import servers
+from tests.ports import free_ports
 
 
 class Live:
@@ -133,12 +133,3 @@ class Live:
 
 def _fields() -> Any:
     return config.Settings.model_fields.values()
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on, all at once so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports

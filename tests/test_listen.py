@@ -26,14 +26,17 @@ def test_events_are_forwarded_signed_and_tried_again(live: Live) -> None:
         words = ["--app", "app", "listen", "--forward-to", receiver.url(), "--secret", SECRET]
         command = [*run.found(["flask"]), *words, "--business", made["business_id"]]
         with subprocess.Popen(command, cwd=servers.ROOT, env=live.env, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert SECRET in process.stdout.readline()
-            time.sleep(1)
-            urllib3.request("POST", url, json={"name": "Now", "email": "now@example.com"}, headers=headers)
-            first, second = receiver.wait(2)
-            assert "customer.created" in process.stdout.readline()
-            process.send_signal(2)
-            process.wait(20)
+            try:
+                assert process.stdout is not None
+                assert SECRET in process.stdout.readline()
+                time.sleep(1)
+                urllib3.request("POST", url, json={"name": "Now", "email": "now@example.com"}, headers=headers)
+                first, second = receiver.wait(2)
+                assert "customer.created" in process.stdout.readline()
+                process.send_signal(2)
+                process.wait(20)
+            finally:
+                process.kill()
     assert first.body == second.body
     assert first.event["data"]["customer"]["name"] == "Now"
     Webhook(SECRET).verify(second.body, second.headers)

@@ -21,7 +21,7 @@ import config
 import embedded
 import run
 import supervisor
-from tests.processes import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]  # one after another, so that one start serves several

@@ -70,9 +70,8 @@ def show(query: EventsQuery) -> Response:
 
 
 def _shown(row: Any) -> Any:
-    if row.body and not row.body.startswith(
-        b'{"erased"'
-    ):  # it was rendered once, for webhooks; the sequence goes in front
+    # The body was rendered once, for webhooks; the sequence goes in front.
+    if row.body and not row.body.startswith(b'{"erased"'):
         return orjson.Fragment(b'{"sequence":%d,' % row.sequence + row.body[1:])
     return {
         "sequence": row.sequence,

@@ -27,6 +27,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from channels import endpoints
+from tests.ports import free_ports
 
 PASSWORD = "let me in"
 DOVECOT = shutil.which("dovecot") or ("/usr/sbin/dovecot" if Path("/usr/sbin/dovecot").exists() else "")
@@ -194,7 +195,7 @@ class Dovecot:
     def __init__(self, tls: Path | None = None, tokens: str = "") -> None:
         # Not below pytest's own folder: its processes are other users, who may not look in there.
         self.folder = folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
-        self.port, self.tls_port, self.tls = *_free_ports(2), tls and Path(shutil.copy(tls, folder / "tls.pem"))
+        self.port, self.tls_port, self.tls = *free_ports(2), tls and Path(shutil.copy(tls, folder / "tls.pem"))
         self.maildir = folder / "mail"
         self._process: subprocess.Popen[bytes] | None = None
         self.tokens = tokens  # where it asks what a token is worth; then it takes tokens too
@@ -319,11 +320,3 @@ service stats {{
 def _mail_user() -> pwd.struct_passwd:
     """Whose the mail is: ours, or where we are root, somebody's who is not."""
     return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports

@@ -21,7 +21,8 @@ from services.messages import Sender
 from tests import servers
 from tests.callers import until
 from tests.channels.mail_servers import DOVECOT, PASSWORD, Dovecot, PostOffice, post_office
-from tests.processes import Live, free_ports
+from tests.ports import free_ports
+from tests.processes import Live
 
 pytestmark = pytest.mark.skipif(not DOVECOT, reason="Dovecot is not installed (apt-get install dovecot-imapd)")
 

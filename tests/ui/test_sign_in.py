@@ -85,6 +85,18 @@ def test_signing_out_ends_the_session_and_only_a_post_does_it(browser: Browser, 
     assert browser.get(HOME).status_code == 302
 
 
+def test_a_cookie_that_was_copied_ends_with_its_session_and_no_other_does(app: Flask, bob: Somebody) -> None:
+    here, elsewhere = Browser(app), Browser(app)
+    for browser in (here, elsewhere):
+        browser.sign_in(bob.email)
+    cookie = here.client.get_cookie("alc_session")
+    assert cookie
+    here.post("/logout")
+    here.client.set_cookie("alc_session", cookie.value)  # as the answer to another tab does that was under way
+    assert here.get("/inbox/mine").status_code == 302
+    assert elsewhere.get("/inbox/mine").status_code == 200
+
+
 @pytest.mark.usefixtures("quick_attempts")
 def test_guessing_one_account_is_stopped_with_a_sentence_that_helps(browser: Browser, bob: Somebody) -> None:
     answers = [browser.sign_in(bob.email, f"guess {number}") for number in range(6)]
