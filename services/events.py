@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import namedtuple_row
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 import jobs
@@ -109,7 +110,7 @@ def write_test(business_id: UUID, data: dict[str, Any], kind: str = "webhook.tes
     """
     _settle(db.session())
     fact = _Fact(kind, lambda: data, None, None, None, None, None)
-    row = db.session.execute(_STAMP, {"business_id": business_id, "stamps": 1, "facts": 1, "conversations": 0}).one()
+    row = _stamp(db.session(), business_id, stamps=1, facts=1, conversations=0)
     (rendered,) = _render(business_id, [fact], row.last_at, row.last_sequence)
     columns = dict(zip(_EVENT, rendered, strict=True)) | {"type": "webhook.test"}
     write(Event, _EVENT, [tuple(columns.values())])
@@ -148,26 +149,32 @@ def _forget(session: Session) -> None:
     session.info.pop("outbox", None)
 
 
-_STAMP = text("""
+_STAMP = """
     WITH stamp AS (
         UPDATE business_clocks
         SET last_at = greatest(clock_timestamp(), last_at + interval '1 microsecond')
-                      + (:stamps - 1) * interval '1 microsecond',
-            last_sequence = last_sequence + :facts,
-            last_conversation = last_conversation + :conversations
-        WHERE business_id = :business_id
+                      + (%(stamps)s - 1) * interval '1 microsecond',
+            last_sequence = last_sequence + %(facts)s,
+            last_conversation = last_conversation + %(conversations)s
+        WHERE business_id = %(business_id)s
         RETURNING last_at, last_sequence, last_conversation)
     SELECT stamp.*, (
         SELECT coalesce(json_agg(json_build_object('id', id, 'events', events, 'channels', channels,
                                                    'direction', direction)), '[]')
-        FROM webhook_endpoints WHERE business_id = :business_id AND state IN ('active', 'paused')) AS endpoints
-    FROM stamp""")
+        FROM webhook_endpoints WHERE business_id = %(business_id)s AND state IN ('active', 'paused')) AS endpoints
+    FROM stamp"""
+
+
+def _stamp(session: Session, business_id: UUID, **counts: int) -> Any:
+    """Take the business's order until the commit; give the last stamps of so many, and who listens."""
+    with _raw(session).cursor(row_factory=namedtuple_row) as cursor:
+        return cursor.execute(_STAMP, {"business_id": business_id} | counts).fetchone()
 
 
 def _settle_business(session: Session, business_id: UUID, box: _Outbox) -> None:
     stamps = max(1, len(box.messages) + len(box.facts))
     counts = {"stamps": stamps, "facts": len(box.facts), "conversations": len(box.conversations)}
-    row = session.execute(_STAMP, {"business_id": business_id} | counts).one()
+    row = _stamp(session, business_id, **counts)
     at = row.last_at - (stamps - 1) * _MICROSECOND
     for number, conversation in enumerate(box.conversations, row.last_conversation - len(box.conversations) + 1):
         conversation.number = number
@@ -278,7 +285,11 @@ def _wants(endpoint: dict[str, Any], fact: _Fact) -> bool:
 
 def write(table: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows of one table: a few by INSERT, many by COPY."""
-    if len(rows) > 20:
-        bulk.copy(db.session.connection().connection, table.__tablename__, columns, rows)
-    elif rows:
-        db.session.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+    if rows:
+        put = bulk.copy if len(rows) > 20 else bulk.insert
+        put(_raw(db.session()), table.__tablename__, columns, rows)
+
+
+def _raw(session: Session) -> Any:
+    """Give the transaction's own psycopg connection: what every write goes through is worth the shorter way."""
+    return session.connection().connection.driver_connection
