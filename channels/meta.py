@@ -106,7 +106,7 @@ class Graph:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | Sequence[bytes] | None = None,
         content_type: str = "",
         *,
         once: bool = False,
@@ -172,12 +172,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return 60.0 * max(minutes) if minutes else None
 
 
-def multipart(form: Mapping[str, str], file: File, mime: str, name: str) -> tuple[str, bytes]:
-    """Encode a form with one file (RFC 7578); give its content type and its bytes."""
+def multipart(form: Mapping[str, str], file: File, mime: str, name: str) -> tuple[str, list[bytes]]:
+    """Encode a form with one file (RFC 7578); give its content type and its body in pieces, the file's own as one."""
     boundary = secrets.token_hex(16)
     escaped = file.filename.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    parts = [f'Content-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode() for key, value in form.items()]
+    line = f"--{boundary}\r\n"
+    fields = [f'{line}Content-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n' for key, value in form.items()]
     head = f'Content-Disposition: form-data; name="{name}"; filename="{escaped}"\r\nContent-Type: {mime}\r\n\r\n'
-    parts.append(head.encode() + file.read() + b"\r\n")
-    line, end = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
-    return f"multipart/form-data; boundary={boundary}", b"".join(line + part for part in parts) + end
+    pieces = ["".join([*fields, line, head]).encode(), file.read(), f"\r\n--{boundary}--\r\n".encode()]
+    return f"multipart/form-data; boundary={boundary}", pieces

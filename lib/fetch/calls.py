@@ -6,9 +6,10 @@ Called in the worker and, with a short deadline, in the web. See `sessions` for 
 from __future__ import annotations
 
 import http.client
+import io
 import re
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin
@@ -60,10 +61,12 @@ class Stream:
 
     def head(self, size: int) -> tuple[bytes, bool]:
         """Give up to so many bytes, and whether there were more."""
-        taken = bytearray()
-        while len(taken) <= size and (chunk := self._read(min(CHUNK, size + 1 - len(taken)))):
-            taken += chunk
-        return bytes(taken[:size]), len(taken) > size
+        taken = io.BytesIO()  # which gives away what it holds, where a bytearray would be copied
+        while taken.tell() <= size and (chunk := self._read(min(CHUNK, size + 1 - taken.tell()))):
+            taken.write(chunk)
+        more = taken.tell() > size
+        taken.truncate(size)
+        return taken.getvalue(), more
 
     def _read(self, size: int) -> bytes:
         with _translated(self._wire.clock, sent=True):
@@ -85,7 +88,7 @@ class _Call:
     method: str
     target: Target
     headers: Mapping[str, str]
-    body: bytes | None
+    pieces: Sequence[bytes] | None  # of the body
     policy: Policy
     clock: Clock
 
@@ -100,16 +103,19 @@ def request(
     url: str,
     *,
     headers: Mapping[str, str],
-    body: bytes | None = None,
+    body: bytes | Sequence[bytes] | None = None,
     timeout: float,
     max_bytes: int = 65536,
     policy: Policy,
     follow: int = 0,
     allowed_hosts: Collection[str] | None = None,
 ) -> Response:
-    """Ask once, and read at most `max_bytes` of the answer; raise `FetchError`. `timeout` is for all of it."""
+    """Ask once, and read at most `max_bytes` of the answer; raise `FetchError`. `timeout` is for all of it.
+
+    A large body may come in pieces, so that nobody has to copy it into one.
+    """
     clock = Clock(timeout)
-    call = _Call(method, check_url(url, policy), checked_headers(headers), body, policy, clock)
+    call = _Call(method, check_url(url, policy), checked_headers(headers), _pieces(body), policy, clock)
     with _answered(call, max_bytes, follow, allowed_hosts or ()) as answer:
         taken, truncated = answer.head(max_bytes)
     return Response(answer.status, answer.headers, taken, truncated, answer.address, clock.elapsed_ms())
@@ -120,7 +126,7 @@ def stream(
     url: str,
     *,
     headers: Mapping[str, str],
-    body: bytes | None = None,
+    body: bytes | Sequence[bytes] | None = None,
     timeout: float,
     max_bytes: int,
     policy: Policy,
@@ -132,7 +138,7 @@ def stream(
     Follows at most `follow` redirects of a GET, and only to `allowed_hosts` (each means itself and all names below)
     or to where the policy trusts. Secrets in headers stay behind when the host changes.
     """
-    call = _Call(method, check_url(url, policy), checked_headers(headers), body, policy, Clock(timeout))
+    call = _Call(method, check_url(url, policy), checked_headers(headers), _pieces(body), policy, Clock(timeout))
     return _answered(call, max_bytes, follow, allowed_hosts or ())
 
 
@@ -184,7 +190,11 @@ def _ask(call: _Call, *, sent: bool) -> tuple[Wire, http.client.HTTPResponse]:
 
 def _speak(wire: Wire, call: _Call) -> http.client.HTTPResponse:
     with suppress(ConnectionError):  # it may have answered before it closed, with 413 say
-        wire.send_all(_head(call) + (call.body or b""))
+        head, pieces = _head(call), list(call.pieces or ())
+        if pieces and len(pieces[0]) < CHUNK:  # in one packet with the head
+            head += pieces.pop(0)
+        for piece in (head, *pieces):
+            wire.send_all(piece)
     for _ in range(10):  # answers of 1xx come before the real one
         reply = http.client.HTTPResponse(wire, method=call.method)  # type: ignore[arg-type]
         reply.begin()
@@ -198,10 +208,14 @@ def _head(call: _Call) -> bytes:
         raise ValueError(f"{call.method!r} is no method")
     lines = {"Accept-Encoding": "identity", "Connection": "keep-alive" if call.keeps else "close"}
     lines = {name: value for name, value in lines.items() if name.lower() not in {key.lower() for key in call.headers}}
-    if call.body is not None or call.method in ("POST", "PUT", "PATCH"):
-        lines["Content-Length"] = str(len(call.body or b""))
+    if call.pieces is not None or call.method in ("POST", "PUT", "PATCH"):
+        lines["Content-Length"] = str(sum(map(len, call.pieces or ())))
     text = "".join(f"{name}: {value}\r\n" for name, value in {**lines, **call.headers}.items())
     return f"{call.method} {call.target.path} HTTP/1.1\r\nHost: {call.target.authority}\r\n{text}\r\n".encode("latin-1")
+
+
+def _pieces(body: bytes | Sequence[bytes] | None) -> Sequence[bytes] | None:
+    return [body] if isinstance(body, bytes) else body
 
 
 def _redirected(call: _Call, location: str, allowed_hosts: Collection[str]) -> _Call:
