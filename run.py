@@ -25,6 +25,7 @@ from supervisor import Stop, Supervisor, found, say
 ROOT = Path(__file__).parent
 PORTS = ("PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SANDBOX_IMAP_PORT")
 SERVERS = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
+PLACES = {"PORT", "PUBLIC_URL", "SANDBOX_URL", *SERVERS}  # without which a command beside us would mean another run
 
 
 def environment(given: dict[str, str], database_url: str, redis_url: str) -> dict[str, str]:
@@ -84,8 +85,12 @@ def settings_file(path: Path) -> dict[str, str]:
 
 
 def leave_settings(given: dict[str, str], env: dict[str, str]) -> None:
-    """Write down what we settled, so that `flask …`, typed beside us, means this run; config.py reads it."""
-    settled = {name: value for name, value in env.items() if given.get(name) != value and name != "PATH"}
+    """Write down what we settled, so that `flask …`, typed beside us, means this run; config.py reads it.
+
+    What was given is not ours to keep, but for where the run is found.
+    """
+    settled = {name: value for name, value in env.items() if name in PLACES or given.get(name) != value}
+    settled.pop("PATH", None)
     path = data_dir(given) / "run.env"
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settled.items()))

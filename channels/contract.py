@@ -42,6 +42,7 @@ class Channel(Protocol):
     label: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     limits: ClassVar[Limits]
+    paste_suffix: ClassVar[str] = ""  # follows the callback address where an admin pastes it at the provider
     polled: ClassVar[bool] = False  # the provider does not call us: the worker's mail part looks for itself
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:

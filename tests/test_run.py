@@ -184,6 +184,7 @@ def test_a_command_typed_beside_a_run_means_that_run(running: Machine) -> None:
     done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert running.call(json.loads(done.stdout)["api_key"])["customers"] == []
+    assert f"PORT={running.port}\n" in (running.data / "run.env").read_text()  # it was given, and is where we are found
 
 
 def test_what_a_run_settled_means_nothing_once_it_has_ended(tmp_path: Path) -> None:

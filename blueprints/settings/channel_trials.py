@@ -32,7 +32,7 @@ TEXT = "This is a test from À La Carte Chat."
 def whole(account: ChannelAccount) -> dict[str, Any]:
     """Gather what the page of an account shows."""
     return health(account) | {
-        "callback_url": channel_accounts.callback_url(account),
+        "callback_url": channel_accounts.callback_url(account) + channel_accounts.channel(account.kind).paste_suffix,
         "provider": channel_forms.provider(account.kind),
         "secrets": channel_accounts.secrets_set(account),
         "choices": channel_forms.CHOICES,

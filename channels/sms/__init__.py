@@ -75,6 +75,8 @@ class Sms(Channel):
             hint="Two capital letters, like IE: how a sender without its country code is read.",
         ),
     )
+    # Twilio gives a callback up at the first 5xx or time-out unless the address asks for more ("connection overrides").
+    paste_suffix: ClassVar[str] = "#rc=3&rp=all"
     limits: ClassVar[Limits] = Limits(
         text=LONGEST,
         media=dict.fromkeys(

@@ -122,6 +122,14 @@ def test_connecting_shows_what_to_paste_and_the_made_token_this_once(admin: Brow
     assert "secret" not in str(written[0].details)
 
 
+def test_the_address_for_twilio_asks_it_to_try_again(admin: Browser, alice: Somebody) -> None:
+    config = {"account_sid": "AC" + "0" * 32, "auth_token": "token", "from_number": "+12025550123"}
+    fields = {f"config.{name}": value for name, value in config.items()}
+    answer = admin.post(f"{HERE}/new/sms", name="Texts", **fields)
+    (account,) = channel_accounts.page(alice.business)
+    assert f"/callbacks/sms/{account.id}#rc=3&amp;rp=all" in answer.text
+
+
 def test_a_token_that_was_typed_is_not_shown(admin: Browser) -> None:
     answer = admin.post(f"{HERE}/new/whatsapp", **form(verify_token="typed-by-alice"))
     assert answer.status_code == 200
