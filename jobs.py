@@ -26,6 +26,7 @@ log = structlog.get_logger()
 QUEUES = {
     "process_callback": "callbacks",
     "deliver_message": "messages",
+    "trace_message": "slow",
     "fetch_attachment": "media",
     "greet_account": "slow",
     "check_account": "slow",

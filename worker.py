@@ -15,26 +15,36 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from flask import Flask, current_app
-from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from setproctitle import setproctitle
-from sqlalchemy.exc import SQLAlchemyError
 
 import channels
 from app import create_app
-from channels.base import ChannelError, Token
+from channels.base import ChannelError
 from drain import Drain
 from lib import fetch, sniff, storage
 from mailroom import Mailroom
 from models import db
-from services import account_checks, inbound, incoming_files, outbound, profiles, receipts, sweeps, templates, tokens
+from services import (
+    account_checks,
+    inbound,
+    incoming_files,
+    outbound,
+    profiles,
+    receipts,
+    sweeps,
+    templates,
+    tokens,
+    traces,
+)
 from services.incoming_files import Stored
+from sweeper import sweep
 
 log = structlog.get_logger()
 
@@ -42,12 +52,21 @@ log = structlog.get_logger()
 GROUPS = {"inbound": ["callbacks"], "outbound": ["messages"], "files": ["media", "slow"], "webhooks": ["webhooks"]}
 ALIVE_SECONDS = 5
 _stop = False
+T = TypeVar("T")
 
 
 def _commit() -> None:
     """End a step; the next one reads what others have changed meanwhile."""
     db.session.commit()
     db.session.expire_all()
+
+
+def _asked(step: Callable[[], T]) -> T | ChannelError:
+    """Ask a provider, with no transaction open; a refusal is an outcome as any other."""
+    try:
+        return step()
+    except ChannelError as exc:
+        return exc
 
 
 # --- jobs ---
@@ -79,11 +98,18 @@ def deliver_message(business_id: str, message_id: str) -> None:
     _commit()
     if task is None:
         return
-    try:
-        outcome = channels.get(task.kind).send(task.account, task.message)
-    except ChannelError as exc:
-        outcome = exc
-    outbound.record(*key, outcome)
+    outbound.record(*key, _asked(lambda: channels.get(task.kind).send(task.account, task.message)))
+    _commit()
+
+
+def trace_message(business_id: str, message_id: str) -> None:
+    """Look at the provider for a message whose answer was lost."""
+    key = (UUID(business_id), UUID(message_id))
+    task = traces.prepare(*key)
+    _commit()
+    if task is None:
+        return
+    traces.record(*key, _asked(lambda: channels.get(task.kind).trace(task.account, task.to, task.text, task.since)))
     _commit()
 
 
@@ -94,17 +120,16 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
     _commit()
     if task is None:
         return
-    outcome: Stored | ChannelError
-    try:
+
+    def fetch_and_store() -> Stored:
         most = current_app.extensions["settings"].upload_max_bytes
         data, declared, filename = channels.get(task.kind).fetch_media(task.account, task.media, max_bytes=most)
         mime = sniff.mime_of(data, filename) or declared
         stored_as = storage.new_key(business_id)
         current_app.extensions["storage"].put(stored_as, data, mime)
-        outcome = Stored(stored_as, len(data), mime, filename)
-    except ChannelError as exc:
-        outcome = exc
-    incoming_files.record(*key, outcome)
+        return Stored(stored_as, len(data), mime, filename)
+
+    incoming_files.record(*key, _asked(fetch_and_store))
     _commit()
 
 
@@ -118,14 +143,13 @@ def greet_account(business_id: str, account_id: str) -> None:
     _commit()
     if account is None:
         return
-    outcome: list[dict[str, Any]] | ChannelError
-    try:
+
+    def greet() -> list[dict[str, Any]]:
         channel = channels.get(account.kind)
         channel.subscribe(account)
-        outcome = channel.templates(account)
-    except ChannelError as exc:
-        outcome = exc
-    templates.record(UUID(business_id), UUID(account_id), outcome)
+        return channel.templates(account)
+
+    templates.record(UUID(business_id), UUID(account_id), _asked(greet))
     _commit()
 
 
@@ -136,14 +160,14 @@ def check_account(business_id: str, account_id: str) -> None:
     _commit()
     if account is None:
         return
-    outcome: dict[str, Any] | ChannelError
-    try:
+
+    def check() -> dict[str, Any]:
         channel = channels.get(account.kind)
-        outcome = channel.check(account)
+        found = channel.check(account)
         channel.subscribe(account)
-    except ChannelError as exc:
-        outcome = exc
-    account_checks.record(*key, outcome)
+        return found
+
+    account_checks.record(*key, _asked(check))
     _commit()
 
 
@@ -163,11 +187,7 @@ def _renew_token(business_id: UUID, account_id: UUID) -> None:
     _commit()
     if account is None:
         return
-    outcome: Token | ChannelError | None
-    try:
-        outcome = channels.get(account.kind).refresh(account)
-    except ChannelError as exc:
-        outcome = exc
+    outcome = _asked(lambda: channels.get(account.kind).refresh(account))
     if outcome is not None:
         tokens.record(business_id, account_id, outcome)
         _commit()
@@ -195,40 +215,6 @@ def drain_webhooks() -> None:
     """Send webhooks until this worker is told to stop."""
     settings = current_app.extensions["settings"]
     asyncio.run(Drain(current_app._get_current_object(), lambda: _stop, settings.webhook_concurrency).run())  # type: ignore[attr-defined]
-
-
-# --- sweeps: what is due is found without any wake-up ---
-
-
-def sweep(app: Flask) -> None:
-    """Ask again for whatever a lost wake-up has left, until told to stop."""
-    rounds = 0
-    while not _stop:
-        with app.app_context():
-            for every, step in sweeps.STEPS:
-                if rounds % every == 0:
-                    _attempt(step)
-            _attempt(_keep_draining)
-        rounds += 1
-        time.sleep(1)
-
-
-def _attempt(step: Callable[[], object]) -> None:
-    try:
-        step()
-        _commit()
-    except (SQLAlchemyError, RedisError) as exc:
-        db.session.rollback()
-        log.warning("sweep_failed", step=step.__name__, error=str(exc)[:200])
-
-
-def _keep_draining() -> None:
-    """See to it that a drain is asked for wherever a webhook worker has none."""
-    queue = current_app.extensions["queues"]["webhooks"]
-    redis = current_app.extensions["redis"]
-    waiting, busy = len(queue), sum(1 for _ in redis.scan_iter("drain:*"))
-    if not waiting and busy < int(redis.scard("rq:workers:webhooks") or 1):
-        queue.enqueue_call("worker.drain_webhooks", timeout=-1, result_ttl=0, failure_ttl=60)
 
 
 # --- processes ---
@@ -261,7 +247,7 @@ def main() -> None:
     fetch.tls_context()  # 40 ms, once for all children
     gc.collect()
     gc.freeze()  # what is loaded stays shared: the collector does not touch it in the children
-    parts = {"sweeps": lambda: sweep(app), "mail": lambda: Mailroom(app, lambda: _stop).run()} | {
+    parts = {"sweeps": lambda: sweep(app, lambda: _stop), "mail": lambda: Mailroom(app, lambda: _stop).run()} | {
         group: lambda group=group: work(app, group) for group in GROUPS
     }
     running = {_fork(name, part): name for name, part in parts.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from channels.base import (
@@ -19,6 +20,7 @@ from channels.base import (
     Media,
     Outgoing,
     Person,
+    Receipt,
     Reply,
     Sent,
     Token,
@@ -43,6 +45,7 @@ class Channel(Protocol):
     fields: ClassVar[tuple[Field, ...]]
     limits: ClassVar[Limits]
     paste_suffix: ClassVar[str] = ""  # follows the callback address where an admin pastes it at the provider
+    traces: ClassVar[bool] = False  # the provider lists what an account sent, so that a lost answer can be found
     polled: ClassVar[bool] = False  # the provider does not call us: the worker's mail part looks for itself
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +104,13 @@ class Channel(Protocol):
     def refresh(self, account: Account) -> Token | None:
         """Get a new access token where the old one will end; raise `ChannelError`. Worker only, at most daily."""
         return None
+
+    def trace(self, account: Account, to: str, text: str, since: datetime) -> list[Receipt]:
+        """List what became of this account's messages with this text to this address since a time, the oldest first.
+
+        Only asked where the channel `traces`; each has a `provider_id`. Raise `ChannelError`. Worker only.
+        """
+        raise ValueError(f"{self.label} lists nothing.")
 
     def polls(self, config: Mapping[str, Any]) -> bool:
         """Say whether this account has something to look into; only asked where the channel is `polled`."""

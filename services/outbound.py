@@ -16,7 +16,7 @@ import channels
 import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, payloads, receipts, threads
+from services import channel_accounts, payloads, receipts, threads, traces
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
@@ -41,7 +41,8 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
         return None
     if message.status == "sending":  # a worker died between asking the provider and recording its answer
         if message.attempts != 1 or not _ids(message):
-            _lose(message, "The worker stopped while sending; the message may have gone out.")
+            account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+            _lose(message, account, "The worker stopped while sending; the message may have gone out.")
             return None
         message.status = "queued"  # an echo tells what went; what did not goes now
     if message.status != "queued":
@@ -70,7 +71,7 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
     if isinstance(outcome, Sent):
         _went_out(message, account, outcome)
     elif outcome.unknown and set(_ids(message)) <= set(sent_ids):
-        _lose(message, outcome.message)
+        _lose(message, account, outcome.message)
     elif outcome.unknown:  # an echo or a receipt came, so that call went: go on with what is missing, if anything is
         message.status, message.next_attempt_at = "queued", now()
         jobs.run_later("deliver_message", business_id, message_id)
@@ -103,10 +104,11 @@ def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
     receipts.catch_up(message)
 
 
-def _lose(message: Message, why: str) -> None:
-    """Say honestly that nobody knows; a receipt may still tell, and an agent may try again."""
+def _lose(message: Message, account: ChannelAccount, why: str) -> None:
+    """Say honestly that nobody knows; a receipt or the provider's list may still tell, and an agent may try again."""
     message.status, message.next_attempt_at, message.updated_at = "unknown", None, now()
     message.error_code, message.error = "unknown", why
+    traces.begin(message, account.kind)
     receipts.tell(message, "message.status_changed")
 
 

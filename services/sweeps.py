@@ -27,7 +27,11 @@ def due_callbacks() -> None:
 
 
 def due_messages() -> None:
-    _ask_again("deliver_message", Message, Message.next_attempt_at)
+    _ask_again("deliver_message", Message, Message.next_attempt_at, Message.status != "unknown")
+
+
+def lost_messages() -> None:
+    _ask_again("trace_message", Message, Message.next_attempt_at, Message.status == "unknown")
 
 
 def due_files() -> None:
@@ -124,6 +128,7 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (1, step_replays),
     (2, due_messages),
     (2, due_files),
+    (10, lost_messages),
     (10, due_erasures),
     (10, wake_conversations),
     (15, apply_parked),

@@ -6,8 +6,10 @@ Fields: https://www.twilio.com/docs/messaging/guides/webhook-request and …/gui
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -105,6 +107,25 @@ def _wish(form: Form, text: str) -> str:
     if told in ("stop", "start", "help"):
         return told
     return "stop" if word in STOP else "start" if word in START else ""
+
+
+def listed(messages: Sequence[Mapping[str, Any]], since: datetime) -> list[Receipt]:
+    """Read entries of Twilio's list of messages, the oldest first: those that we made since a time."""
+    found = []
+    for one in reversed(messages):
+        form = {name: untrusted.text(one.get(name)) for name in ("sid", "status", "direction", "error_code")}
+        made, status = _rfc2822(one.get("date_created")), STATUSES.get(form["status"])
+        if made and made >= since and status and form["direction"].startswith("outbound"):
+            told = {"MessageSid": form["sid"], "MessageStatus": form["status"], "ErrorCode": form["error_code"]}
+            found.append(replace(_receipt(told, status, ""), at=_rfc2822(one.get("date_sent")) or made))
+    return [receipt for receipt in found if receipt.provider_id]
+
+
+def _rfc2822(value: object) -> datetime | None:
+    try:
+        return parsedate_to_datetime(untrusted.text(value))
+    except ValueError:
+        return None
 
 
 def _receipt(form: Form, status: Literal["sent", "delivered", "read", "failed"], url: str) -> Receipt:

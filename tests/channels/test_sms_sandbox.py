@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ import pytest
 import channels
 from channels import endpoints
 from channels.base import Account, ChannelError, File, Inbound, Outgoing, Receipt, Sent
+from tests.callers import until
 from tests.channels import kinds, stage
 from tests.channels.stage import Stage
 
@@ -197,3 +199,31 @@ def test_the_connection_can_be_tested(line: Line) -> None:
     with pytest.raises(ChannelError) as caught:
         CHANNEL.check(wrong)
     assert (caught.value.code, caught.value.action) == ("20003", "account")
+
+
+class TestTraces:
+    """A lost answer is found in Twilio's list, which knows no id of ours: by the address, the text and the time."""
+
+    def test_what_went_is_found_with_what_became_of_it(self, line: Line) -> None:
+        since = datetime.now(UTC) - timedelta(seconds=5)
+        self.lose(line, "Sláinte")
+        line.send(text="Another")
+        until(lambda: [one.status for one in self.traced(line, "Sláinte", since)] == ["delivered"])
+
+    def test_two_with_the_same_words_are_told_apart_by_their_age(self, line: Line) -> None:
+        since = datetime.now(UTC) - timedelta(seconds=5)
+        first, second = (line.send(text="Same").provider_ids[0] for _ in range(2))
+        assert [one.provider_id for one in self.traced(line, "Same", since)] == [first, second]
+
+    def test_what_is_older_or_never_went_is_not_found(self, line: Line) -> None:
+        line.send(text="Before")
+        later = datetime.now(UTC) + timedelta(seconds=2)
+        assert self.traced(line, "Before", later) == []
+        assert self.traced(line, "Never", datetime.now(UTC) - timedelta(hours=1)) == []
+
+    def traced(self, line: Line, text: str, since: datetime) -> list[Receipt]:
+        return CHANNEL.trace(line.account, CUSTOMER, text, since)
+
+    def lose(self, line: Line, text: str) -> None:
+        line.fault("drop_after_accept")
+        assert line.refused(text=text).unknown

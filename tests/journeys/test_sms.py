@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from sqlalchemy import select
 
 from demo import files
+from models import Business, Message, db, now
+from services import messages, traces
 from tests.callers import Caller, business, fetch, operate, until
 from tests.processes import Live
 from tests.receivers import Got, Receiver, listening
@@ -101,6 +106,39 @@ def test_a_lost_answer_is_made_good_by_the_status_and_nothing_is_sent_twice(shop
     shop.control("faults", kind="drop_after_accept")
     shop.reach(shop.send("Did it go?"), "delivered")
     assert [one["text"] for one in shop.screen()] == ["Is it open?", "Did it go?"]
+
+
+@contextmanager
+def kept(shop: Shop, message_id: str) -> Iterator[Message]:
+    """Change what is kept of a message."""
+    with shop.live.app.app_context():
+        yield db.session.scalars(select(Message).where(Message.id == UUID(message_id))).one()
+        db.session.commit()
+
+
+def test_a_lost_answer_whose_statuses_are_lost_too_is_found_in_the_list(shop: Shop) -> None:
+    for kind in ("no_statuses", "drop_after_accept"):
+        shop.control("faults", kind=kind)
+    message_id = shop.send("Is anybody there?")
+    shop.reach(message_id, "unknown")
+    with kept(shop, message_id) as message:
+        message.next_attempt_at = now()  # the minute until the first look is over
+    shop.reach(message_id, "delivered")
+    assert [one["text"] for one in shop.screen()] == ["Is it open?", "Is anybody there?"]
+
+
+def test_what_never_got_there_fails_after_the_last_look_and_may_be_tried_again(shop: Shop) -> None:
+    message_id = shop.send("Hello")
+    shop.reach(message_id, "delivered")
+    with kept(shop, message_id) as message:
+        message.content, message.status, message.next_attempt_at = "Nobody took this", "unknown", now()
+        message.extra = {"lost_at": now().isoformat(), "looks": len(traces.LOOKS) - 1}
+    error = shop.reach(message_id, "failed")["error"]
+    assert (error["code"], "did not go out" in error["message"]) == ("not_sent", True)
+    with kept(shop, message_id) as message:
+        messages.retry(db.session.get_one(Business, message.business_id), message)
+    shop.reach(message_id, "delivered")
+    assert shop.screen()[-1]["text"] == "Nobody took this"
 
 
 def test_what_the_carrier_filters_fails_with_a_sentence(shop: Shop) -> None:
