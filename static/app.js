@@ -74,6 +74,17 @@
   };
 
   document.addEventListener('toast', e => alc.toast(e.detail));
+  // A live update may take a button away while its request is under way: htmx then tells the button, and nobody else.
+  const heard = new WeakSet();
+  document.addEventListener('htmx:beforeOnLoad', e => heard.add(e.detail.xhr));
+  document.addEventListener('htmx:beforeRequest', ({detail}) => detail.xhr.addEventListener('load', () => {
+    const {xhr} = detail;
+    if (heard.has(xhr)) return;
+    if (xhr.status >= 400) alc.failed(xhr.status, xhr.responseText);
+    const told = JSON.parse(xhr.getResponseHeader('HX-Trigger') || '{}');
+    for (const name in told) document.dispatchEvent(new CustomEvent(name, {detail: told[name]}));
+    document.dispatchEvent(new CustomEvent('htmx:afterRequest', {detail}));
+  }));
   document.addEventListener('htmx:beforeSwap', e => {
     const {xhr, requestConfig: asked} = e.detail, form = asked?.elt;
     if (!form) return;

@@ -134,13 +134,13 @@
   const next = () => { const all = $$('.row'), at = all.indexOf(current()); return all[at + 1] || all[at - 1]; };
   document.addEventListener('click', e => {
     const leave = e.target.closest('[data-next]');
-    if (leave) alc.after = next();
+    if (leave) alc.after = next()?.id; // by its name: the row may be another one when the answer is there
   });
   document.addEventListener('htmx:afterRequest', e => {
     const by = e.detail.requestConfig?.elt;
     if (!by || !e.detail.successful || !thread()) return;
     if (by.matches('[data-leave]')) thread().dataset.left = 1;
-    if (by.matches('[data-next]') && innerWidth > 720) { const to = by.matches('form') ? next() : alc.after; if (to?.isConnected) to.click(); }
+    if (by.matches('[data-next]') && innerWidth > 720) { const to = by.matches('form') ? next() : alc.after && document.getElementById(alc.after); to?.click(); }
   });
   Object.assign(alc.acts, {
     side() {

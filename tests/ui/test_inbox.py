@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 from sqlalchemy import select
 
 from models import Business, Conversation, Customer, Message, User, db, now
@@ -121,6 +122,21 @@ def test_close_opens_the_next_one_and_can_be_undone(agent: Page, place: Place) -
     expect(agent.locator(f"#row-{place.joe}")).to_have_count(0)
     agent.get_by_role("button", name="Undo").click()
     expect(agent.locator(f"#row-{place.joe}")).to_have_count(1)
+
+
+def test_an_answer_that_the_live_update_overtakes_is_heard_all_the_same(agent: Page, place: Place) -> None:
+    open_joe(agent, place)
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        time.sleep(1)  # the update is there meanwhile, and has replaced the button that asks
+        route.fulfill(response=answer)
+
+    agent.route("**/status", late)
+    agent.keyboard.press("e")
+    expect(agent.locator(".toast")).to_contain_text("Closed: Joe Bloggs")
+    expect(agent.locator(".toast")).to_have_count(1)
+    expect(agent.locator("#thread h1")).not_to_have_text("Joe Bloggs")
 
 
 def test_letters_in_a_field_are_letters_and_the_shortcuts_can_be_turned_off(agent: Page, place: Place) -> None:
