@@ -36,7 +36,8 @@ shots: .venv/.dev-$(PLACE) ## Take a picture of every screen into test-results/s
 	@scripts/tools
 	@$(BIN)/python -m tests.ui.shots $(ARGS)
 
-bench: .venv/.dev-$(PLACE) ## Measure, and compare with the goals
+bench: .venv/.dev-$(PLACE) ## Measure, and compare with the goals (ARGS="sync lookup" for some)
+	@scripts/tools bench
 	@$(BIN)/python -m bench $(ARGS)
 
 demo: .venv/.run-$(PLACE) ## Fill another demo business and print its keys

@@ -182,15 +182,17 @@
   document.addEventListener('signed-in', flush);
 
   // --- canned replies: `/` at the beginning of a line ---
-  async function canned(f, word = '') {
+  const wanted = f => mode(f) === 'reply' ? box(f).value.slice(0, box(f).selectionStart).match(/(?:^|\n)\/([\w-]*)$/)?.[1] : undefined;
+  async function fetched(f, menu) {
+    const answer = await fetch(f.dataset.canned, {headers: alc.headers()});
+    if (answer.ok) menu.innerHTML = await answer.text(); else menu.fetched = null;
+  }
+  async function canned(f, word) {
     const menu = list(f), area = box(f);
     if (!menu) return;
-    if (!menu.children.length) {
-      const answer = await fetch(f.dataset.canned, {headers: alc.headers()});
-      if (!answer.ok) return;
-      menu.innerHTML = await answer.text();
-    }
-    await alc.need('overlays');
+    await Promise.all([menu.fetched ||= fetched(f, menu), alc.need('overlays')]);
+    word ??= wanted(f); // as it stands now: who types fast has gone on meanwhile
+    if (word === undefined || !menu.fetched) return;
     const found = alc.filter(menu, [word.toLowerCase()].filter(Boolean));
     menu.hidden = !found && !!word;
     area.setAttribute('aria-controls', menu.id);
@@ -229,8 +231,7 @@
   // --- what people do ---
   function typed(f) {
     keep(f, mode(f)); count(f); grow(box(f));
-    const area = box(f), word = mode(f) === 'reply' && area.value.slice(0, area.selectionStart).match(/(?:^|\n)\/([\w-]*)$/);
-    word ? canned(f, word[1]) : shut(f);
+    wanted(f) === undefined ? shut(f) : canned(f);
   }
   function enter(f, e) {
     if (e.ctrlKey || e.metaKey || document.body.dataset.send !== 'mod') send(f); else box(f).setRangeText('\n', box(f).selectionStart, box(f).selectionEnd, 'end');
@@ -254,7 +255,7 @@
 
   alc.writer = {
     send, attach, enter,
-    canned(button) { const f = form(button); list(f).hidden ? (box(f).focus(), canned(f)) : shut(f); },
+    canned(button) { const f = form(button); list(f).hidden ? (box(f).focus(), canned(f, '')) : shut(f); },
     quote(button) { // answer one message by name
       const f = form(), li = button.closest('.m'), chip = $('[data-quote]', f);
       f.dataset.replyTo = li.id.slice(2);

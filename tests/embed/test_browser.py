@@ -358,6 +358,7 @@ def test_the_page_is_light_enough(tab: Page, joe: Any, address: Callable[..., st
     answers: list[Response] = []
     tab.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 (it is given an attribute)
     tab.goto(address(joe), wait_until="load")
+    tab.wait_for_timeout(500)
     sizes = {
         answer.url.partition("?")[0]: len(gzip.compress(answer.body()))
         for answer in answers

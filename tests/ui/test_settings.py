@@ -35,8 +35,8 @@ def test_a_key_is_shown_once_and_works_at_once(agent: Page, place: Place) -> Non
     expect(agent.locator("#sheet[open]")).to_have_count(1)  # not before it is stored
     expect(agent.locator(".toast")).to_contain_text("Store the key first")
     store(agent)
-    row = agent.get_by_role("row", name="Zapier")
-    expect(row).to_contain_text("alc_live_")
+    row = agent.get_by_role("row", name="Zapier").filter(has_text="alc_live_")  # the log of calls names the key, too
+    expect(row).to_have_count(1)
     assert key not in agent.content()
     assert key not in place.live.log("web")
 
