@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     webhook_allowed_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
         [], alias="WEBHOOK_ALLOWED_NETWORKS"
     )
-    webhook_concurrency: int = Field(128, alias="WEBHOOK_CONCURRENCY", ge=1)
+    webhook_concurrency: int = Field(256, alias="WEBHOOK_CONCURRENCY", ge=1)
     webhook_retention_days: int = Field(30, alias="WEBHOOK_RETENTION_DAYS", ge=1)
 
     # Providers

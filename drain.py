@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 LOOK_EVERY = 1.0  # seconds between looks at the database
 RECORD_AFTER = 0.05  # seconds that a result waits for company
 RECORD_SIZE = 50
-FIRST_SLOTS, SUSPECT_SLOTS = 8, 2  # of an endpoint that we know nothing of; of one that keeps failing or is slow
+FIRST_SLOTS, SUSPECT_SLOTS = 8, 2  # of an endpoint that we know nothing of; at least, of one that fails or is slow
 SLOW = 1.0  # seconds
 BELL = "webhooks"
 
@@ -44,17 +44,22 @@ class Lane:
     """One endpoint's share: more slots while it answers fast, few while it does not."""
 
     slots: int = FIRST_SLOTS
-    busy: int = 0
+    answers: bool = False  # well and fast, when we last heard of it
+    under_way: dict[UUID, float] = field(default_factory=dict)  # deliveries, the oldest first → when it began
 
     @property
     def free(self) -> int:
-        return max(0, self.slots - self.busy)
+        return max(0, self.slots - len(self.under_way))
+
+    @property
+    def trusted(self) -> bool:
+        """Say whether it may have whatever is free; one that has not answered for a while may not, before it fails."""
+        oldest = next(iter(self.under_way.values()), None)
+        return self.answers and (oldest is None or time.monotonic() - oldest < SLOW)
 
     def learn(self, attempt: Try, most: int) -> None:
-        if attempt.succeeded and attempt.duration_ms < SLOW * 1000:
-            self.slots = min(self.slots + 1, most)
-        elif not attempt.succeeded or attempt.duration_ms > SLOW * 1000:
-            self.slots = max(self.slots // 2, SUSPECT_SLOTS)
+        self.answers = attempt.succeeded and attempt.duration_ms < SLOW * 1000
+        self.slots = min(self.slots + 1, most) if self.answers else max(self.slots // 2, SUSPECT_SLOTS)
 
 
 @dataclass(slots=True)
@@ -98,27 +103,31 @@ class Drain:
         got: defaultdict[UUID, int] = defaultdict(int)
         for task in claimed:
             got[task.endpoint_id] += 1
-            self.lanes[task.endpoint_id].busy += 1
+            self.lanes[task.endpoint_id].under_way[task.id] = time.monotonic()
             running = asyncio.create_task(self._deliver(session, task))
             self.tasks.add(running)
             running.add_done_callback(self.tasks.discard)
         self.rung -= {endpoint for endpoint, offered in slots.items() if got[endpoint] < offered}
 
     def _offer(self) -> dict[UUID, int]:
-        """Share the free sockets among those that are rung; the suspect together never take more than half."""
+        """Share the free sockets among those that are rung, one each in turn.
+
+        Those that do not answer well, or of whom we know nothing yet, have half of all sockets between them.
+        """
         free = self.concurrency - len(self.tasks)
-        suspects = sum(lane.busy for lane in self.lanes.values() if lane.slots <= SUSPECT_SLOTS)
-        offer: dict[UUID, int] = {}
-        for endpoint in sorted(self.rung, key=lambda item: self.lanes[item].busy):
-            lane = self.lanes[endpoint]
-            share = min(lane.free, free)
-            if lane.slots <= SUSPECT_SLOTS:
-                share = min(share, self.concurrency // 2 - suspects)
-                suspects += max(share, 0)
-            if share > 0:
-                offer[endpoint] = share
-                free -= share
-        return offer
+        doubtful = self.concurrency // 2 - sum(len(one.under_way) for one in self.lanes.values() if not one.trusted)
+        offer: Counter[UUID] = Counter()
+        asking = sorted(self.rung, key=lambda endpoint: len(self.lanes[endpoint].under_way))
+        while asking and free > 0:
+            taking = []
+            for endpoint in asking:
+                lane = self.lanes[endpoint]
+                if offer[endpoint] < lane.free and (free if lane.trusted else min(free, doubtful)) > 0:
+                    offer[endpoint] += 1
+                    free, doubtful = free - 1, doubtful - (not lane.trusted)
+                    taking.append(endpoint)
+            asking = taking
+        return +offer
 
     async def _deliver(self, session: ClientSession, task: Task) -> None:
         try:
@@ -130,8 +139,8 @@ class Drain:
             tries = [Try(now(), 0, error_kind="internal", error=f"{type(exc).__name__}: {exc}")]
         result = Result(task, tries)
         lane = self.lanes[task.endpoint_id]
-        lane.busy -= 1
-        lane.learn(result.last, self.concurrency // 2)
+        lane.under_way.pop(task.id, None)
+        lane.learn(result.last, self.concurrency // 4)
         self.results.append(result)
         if len(self.results) >= RECORD_SIZE:
             self.recorded.set()
