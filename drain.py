@@ -33,7 +33,9 @@ log = structlog.get_logger()
 
 LOOK_EVERY = 1.0  # seconds between looks at the database
 RECORD_AFTER = 0.05  # seconds that a result waits for company
-RECORD_SIZE = 50
+RECORD_SIZE = 200
+CLAIM_AFTER = 0.01  # seconds between claims while there is much to do: a few large ones cost less than many small
+MUCH = 8  # deliveries
 FIRST_SLOTS, SUSPECT_SLOTS = 8, 2  # of an endpoint that we know nothing of; at least, of one that fails or is slow
 SLOW = 1.0  # seconds
 BELL = "webhooks"
@@ -81,7 +83,8 @@ class Drain:
         settings = self.app.extensions["settings"]
         policy = fetch.Policy(networks=tuple(settings.webhook_allowed_networks))
         async with fetch.pool(policy, self.concurrency) as session:
-            helpers = [asyncio.create_task(part) for part in (self._listen(), self._look(), self._record())]
+            ear = asyncio.create_task(self._listen())  # ends by itself: a client that is cancelled leaks its connection
+            helpers = [asyncio.create_task(part) for part in (self._look(), self._record())]
             while not self.stopping():
                 await self._round(session)
             while self.tasks:
@@ -89,7 +92,7 @@ class Drain:
             await self._write()
             for helper in helpers:
                 helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await asyncio.gather(ear, *helpers, return_exceptions=True)
 
     async def _round(self, session: ClientSession) -> None:
         """Claim what the free slots can take; sleep when there is nothing to do."""
@@ -108,6 +111,8 @@ class Drain:
             self.tasks.add(running)
             running.add_done_callback(self.tasks.discard)
         self.rung -= {endpoint for endpoint, offered in slots.items() if got[endpoint] < offered}
+        if len(claimed) >= MUCH:
+            await asyncio.sleep(CLAIM_AFTER)
 
     def _offer(self) -> dict[UUID, int]:
         """Share the free sockets among those that are rung, one each in turn.
@@ -156,7 +161,7 @@ class Drain:
         """Hear the bell; while Valkey is away the looks at the database do."""
         url = self.app.extensions["settings"].redis_url
         async with Redis.from_url(url, socket_timeout=LOOK_EVERY * 5) as bell:
-            while not self.stopping():  # asked, since the client may swallow a cancellation that comes with an answer
+            while not self.stopping():
                 try:
                     if await bell.blpop([f"bell:{BELL}"], timeout=LOOK_EVERY):
                         names = await bell.spop(f"due:{BELL}", 10_000)

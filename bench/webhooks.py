@@ -20,7 +20,7 @@ from services.deliveries import Task
 from tests import servers
 from tests.ports import free_ports
 
-COUNT = 6000
+COUNT = 20_000
 CONCURRENCY = 64
 SINGLES = 150
 
