@@ -57,7 +57,7 @@ def fill(stage: Stage, business_id: str, size: int) -> None:
 _FILL = (
     """INSERT INTO channel_accounts (business_id, id, kind, name, account_key, address, config, secrets, state,
            created_at, updated_at)
-       VALUES (%(business)s, uuidv7(), 'whatsapp', 'Bench', %(business)s, '+35310000000', '{}', '', 'paused', now(),
+       VALUES (%(business)s::uuid, uuidv7(), 'whatsapp', 'Bench', %(business)s::text, '+35310000000', '{}', '', 'paused', now(),
            now())""",
     """INSERT INTO customers (business_id, id, name, external_ids, external_id, external_system, tags,
            custom_fields, search, created_at, updated_at)
