@@ -57,8 +57,8 @@ def fill(stage: Stage, business_id: str, size: int) -> None:
 _FILL = (
     """INSERT INTO channel_accounts (business_id, id, kind, name, account_key, address, config, secrets, state,
            created_at, updated_at)
-       VALUES (%(business)s::uuid, uuidv7(), 'whatsapp', 'Bench', %(business)s::text, '+35310000000', '{}', '', 'paused', now(),
-           now())""",
+       VALUES (%(business)s::uuid, uuidv7(), 'whatsapp', 'Bench', %(business)s::text, '+35310000000', '{}', '',
+           'paused', now(), now())""",
     """INSERT INTO customers (business_id, id, name, external_ids, external_id, external_system, tags,
            custom_fields, search, created_at, updated_at)
        SELECT %(business)s, uuidv7(), 'Person ' || n, jsonb_build_object('default', 'X' || n), 'X' || n, 'default',
