@@ -64,6 +64,11 @@ def shown_once(page: str) -> str:
     return found[1]
 
 
+def newest_message(account: ChannelAccount) -> Message:
+    query = select(Message).where(Message.account_id == account.id).order_by(Message.created_at.desc()).limit(1)
+    return db.session.scalars(query).one()
+
+
 # --- who may ---
 
 
@@ -189,7 +194,9 @@ def test_secrets_that_are_left_empty_stay_and_what_was_changed_is_audited(
     assert admin.post(f"{HERE}/{account.id}/edit", **said | {"name": "Desk 2"}).status_code == 303
     after = channel_accounts.to_channel(read_again(account)).config
     assert after == {**stored, "app_secret": "new-secret"}
-    entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "channel.changed")).all()[-1]
+    entry = db.session.scalars(
+        select(AuditEntry).where(AuditEntry.action == "channel.changed", AuditEntry.business_id == alice.business.id)
+    ).one()
     assert entry.subject_id == str(account.id)
     assert entry.details == {"fields": ["app_secret", "name"]}
 
@@ -211,7 +218,7 @@ def test_while_paused_messages_wait_and_are_counted_and_resuming_hurries_them(
     sent = admin.post(f"{HERE}/{account.id}/test", customer=person, content="Hello")
     assert sent.status_code == 303
     assert read_again(account).state == "paused"
-    queued = db.session.scalars(select(Message).where(Message.account_id == account.id)).all()[-1]
+    queued = newest_message(account)
     assert outbound.prepare(alice.business.id, queued.id) is None
     db.session.commit()
     page = plain(admin.get(f"{HERE}/{account.id}").text)
@@ -239,7 +246,7 @@ def test_disconnecting_needs_the_name_and_fails_what_waited(
     assert gone.state == "disconnected"
     assert channel_accounts.secrets_set(gone) == set()
     assert admin.get(f"{HERE}/{account.id}").status_code == 404
-    waited = db.session.scalars(select(Message).where(Message.account_id == account.id)).all()[-1]
+    waited = newest_message(account)
     assert outbound.prepare(alice.business.id, waited.id) is None
     db.session.commit()
     assert (waited.status, waited.error_code) == ("failed", "disconnected")
