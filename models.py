@@ -546,6 +546,7 @@ class Delivery(db.Model):
         _to("webhook_endpoints", "endpoint_id", ondelete="CASCADE"),
         Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", "id", postgresql_where=text("state = 'pending'")),
         Index("ix_deliveries_log", "business_id", "endpoint_id", "id"),
+        Index("ix_deliveries_type", "business_id", "endpoint_id", "event_type", "id"),
         Index("ix_deliveries_event", "business_id", "event_sequence"),
         Index(
             "ix_deliveries_order",

@@ -1,4 +1,4 @@
-"""sessions that were signed out of; old deliveries are found for trimming"""
+"""sessions that were signed out of; deliveries are found by their age, for trimming, and by their type, for the log"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,9 +21,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("business_id", "id", name=op.f("pk_ended_sessions")),
     )
     op.create_index("ix_ended_sessions_ended", "ended_sessions", ["ended_at"])
+    op.create_index("ix_deliveries_type", "deliveries", ["business_id", "endpoint_id", "event_type", "id"])
     op.create_index("ix_deliveries_created", "deliveries", ["created_at"], postgresql_using="brin")
 
 
 def downgrade() -> None:
+    op.drop_index("ix_deliveries_type", table_name="deliveries")
     op.drop_index("ix_deliveries_created", table_name="deliveries", postgresql_using="brin")
     op.drop_table("ended_sessions")
