@@ -17,7 +17,7 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _WAITING = text("""
     SELECT (SELECT count(*) FROM callbacks WHERE processed_at IS NULL) AS callbacks_waiting,
-           (SELECT count(*) FROM messages WHERE next_attempt_at IS NOT NULL) AS messages_queued,
+           (SELECT count(*) FROM messages WHERE next_attempt_at IS NOT NULL AND status <> 'unknown') AS messages_queued,
            (SELECT count(*) FROM attachments WHERE next_attempt_at IS NOT NULL) AS files_waiting,
            (SELECT count(*) FROM webhook_endpoints WHERE state IN ('paused', 'disabled')) AS endpoints_stopped,
            (SELECT count(*) FROM channel_accounts WHERE state = 'attention') AS accounts_in_trouble""")

@@ -50,7 +50,8 @@ def begin_session(user: User) -> None:
 
 def end_session(user: User) -> None:
     """End the session that this user was loaded for, wherever a copy of its cookie is."""
-    db.session.merge(EndedSession(business_id=user.business_id, id=user.session_id))
+    if user.session_id:  # all that have no name would end with one of them
+        db.session.merge(EndedSession(business_id=user.business_id, id=user.session_id))
 
 
 def of_session(session_id: str) -> User | None:
