@@ -26,7 +26,7 @@ import jobs
 from blueprints import account, api, callbacks, embed, guards, inbox, live, media, operating, problems, screens
 from blueprints import settings as settings_pages
 from lib import logs, storage
-from lib.hot_reads import Reads
+from lib.at_once import Statements
 from lib.ids import uuid7
 from models import db
 
@@ -140,7 +140,7 @@ def _open_services(app: Flask, settings: config.Settings) -> None:
     options = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
     app.extensions["read_engine"] = engine = create_engine(settings.database_url, **options | {"pool_pre_ping": False})
     _, connecting = engine.dialect.create_connect_args(engine.url)
-    app.extensions["reads"] = Reads(connecting | options["connect_args"], settings.db_pool_size)
+    app.extensions["at_once"] = Statements(connecting | options["connect_args"], settings.db_pool_size)
     app.extensions["storage"] = storage.open(settings.storage_url)
     jobs.init_app(app, settings.redis_url)
     channels.configure(settings)

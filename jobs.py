@@ -6,7 +6,8 @@ database says what is due, so a lost wake-up costs time and nothing else, and a 
 
 from __future__ import annotations
 
-from time import monotonic
+from collections.abc import Collection
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 # name → queue. The worker has a function of each name; tests/test_house.py compares the two.
 QUEUES = {
-    "process_callback": "callbacks",
+    "apply_callbacks": "callbacks",
     "deliver_message": "messages",
     "trace_message": "slow",
     "fetch_attachment": "media",
@@ -35,7 +36,8 @@ QUEUES = {
     "erase_files": "slow",
     "drain_webhooks": "webhooks",
 }
-TIMEOUTS = {"webhooks": 24 * 3600, "slow": 3600}  # seconds; a drain lives long
+TIMEOUTS = {"slow": 3600}  # seconds
+DRAINS = ("apply_callbacks", "drain_webhooks")  # each lives as long as its worker: bells wake it, not jobs
 BREAK_SECONDS = 1.0  # after a failure, how long requests do without the queue instead of waiting for it each
 
 
@@ -54,9 +56,22 @@ def run_later(name: str, *ids: UUID) -> None:
     _asked()[("job", name, ids)] = None
 
 
-def ring(bell: str, item: UUID) -> None:
-    """Wake a resident loop (`worker.drain_…`) for one item after the commit: a burst is one wake-up."""
-    _asked()[("bell", bell, (item,))] = None
+def ring(bell: str, *items: UUID) -> None:
+    """Wake a drain after the commit, perhaps for one item: a burst is one wake-up."""
+    _asked()[("bell", bell, items)] = None
+
+
+def ring_at_once(bell: str) -> None:
+    """Wake a drain for what is committed already."""
+    _send([("bell", bell, ())])
+
+
+def heard(bell: str, seconds: float) -> None:
+    """Wait until a bell rings, at most so long; without a queue, just so long."""
+    try:
+        current_app.extensions["redis"].blpop([f"bell:{bell}"], timeout=seconds)
+    except RedisError:
+        sleep(seconds)
 
 
 def announce(business_id: UUID) -> None:
@@ -69,9 +84,13 @@ def _asked() -> dict[tuple[str, str, tuple[UUID, ...]], None]:
 
 
 @event.listens_for(Session, "after_commit")
-def _send(session: Session) -> None:
-    asked = session.info.pop("jobs", None)
-    if not asked or monotonic() < current_app.extensions["queue_broken_until"]:
+def _committed(session: Session) -> None:
+    if asked := session.info.pop("jobs", None):
+        _send(asked)
+
+
+def _send(asked: Collection[tuple[str, str, tuple[UUID, ...]]]) -> None:
+    if monotonic() < current_app.extensions["queue_broken_until"]:
         return
     try:
         with current_app.extensions["redis"].pipeline(transaction=False) as pipe:
@@ -102,7 +121,8 @@ def _send_job(pipe: Any, name: str, ids: list[str]) -> None:
 
 
 def _send_bell(pipe: Any, name: str, ids: list[str]) -> None:
-    pipe.sadd(f"due:{name}", *ids)
+    if ids:
+        pipe.sadd(f"due:{name}", *ids)
     pipe.lpush(f"bell:{name}", "1")
     pipe.ltrim(f"bell:{name}", 0, 0)
 

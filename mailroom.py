@@ -1,7 +1,7 @@
 """The mail part of the worker: a thread for each mailbox that is read over IMAP, and a door for mail that is forwarded.
 
 A thread waits at its server, keeps each mail in a short transaction, and comes back after a pause that doubles. No
-transaction is open while anybody waits. What mails mean is found out by `worker.process_callback`, as of any callback.
+transaction is open while anybody waits. What mails mean is found out by `worker.apply_callbacks`, as of any callback.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`db` and the tables: columns, relations, one-line questions; no verbs, no JSON. Read by every floor above.
 
 Every row carries its business, and every foreign key is `(business_id, id)`: a row cannot point into another
-business. Keys are UUIDv7, so they sort by time. What must be in order (messages, events) is stamped by
-`services.events` as a transaction's last act; see docs/decisions/0003-order.md.
+business. Keys are UUIDv7, so they sort by time; the order of messages and events is docs/decisions/0003-order.md.
 """
 
 from __future__ import annotations
@@ -72,10 +71,11 @@ def reading() -> Iterator[Connection]:
 
 
 def read(query: str, params: Mapping[str, Any]) -> list[Any]:
-    """Run one of the hottest reads; rows are named tuples. Its parameters are written `%(name)s`."""
-    return current_app.extensions["reads"].all(query, params)  # type: ignore[no-any-return]
+    """Run one of the hottest statements; rows are named tuples. Its parameters are written `%(name)s`."""
+    return current_app.extensions["at_once"].run(query, params)  # type: ignore[no-any-return]
 
 
+write_at_once = read  # the same way; where the database's answer was lost, a statement is said twice
 IN_WORK = "status IN ('open', 'pending')"
 
 

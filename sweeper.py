@@ -10,6 +10,7 @@ from flask import Flask, current_app
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+import jobs
 from models import db
 from services import sweeps
 
@@ -40,7 +41,8 @@ def _attempt(step: Callable[[], object]) -> None:
 
 
 def _keep_draining() -> None:
-    """Have one drain waiting in the queue at all times: whichever webhook worker comes free or comes back takes it."""
-    queue = current_app.extensions["queues"]["webhooks"]
-    if not len(queue):
-        queue.enqueue_call("worker.drain_webhooks", timeout=-1, result_ttl=0, failure_ttl=60)
+    """Have one drain of each kind in its queue at all times: whichever worker comes free or comes back takes it."""
+    for name in jobs.DRAINS:
+        queue = current_app.extensions["queues"][jobs.QUEUES[name]]
+        if not len(queue):
+            queue.enqueue_call(f"worker.{name}", timeout=-1, result_ttl=0, failure_ttl=60)

@@ -25,9 +25,10 @@ from rq.serializers import JSONSerializer
 from setproctitle import setproctitle
 
 import channels
+import jobs
 from app import create_app
 from channels.base import ChannelError
-from drain import Drain
+from drain import LOOK_EVERY, Drain
 from lib import fetch, sniff, storage
 from mailroom import Mailroom
 from models import db
@@ -72,23 +73,36 @@ def _asked(step: Callable[[], T]) -> T | ChannelError:
 # --- jobs ---
 
 
-def process_callback(business_id: str, callback_id: str) -> None:
-    """Apply what a provider sent, each item in a transaction of its own: a bad one loses none of its siblings."""
-    stored = inbound.claim(UUID(business_id), UUID(callback_id))
+def apply_callbacks() -> None:
+    """Apply what providers sent, the oldest first, until this worker is told to stop."""
+    while not _stop:
+        if not apply_due():
+            jobs.heard(inbound.BELL, LOOK_EVERY)
+
+
+def apply_due() -> int:
+    """Apply a batch of the callbacks that are due; give how many there were."""
+    claimed = inbound.claim()
     _commit()
-    if stored is None:
-        return
-    errors = []
-    for item in inbound.items(stored):
-        try:
-            inbound.apply(stored, item)
-            _commit()
-        except Exception as exc:
-            db.session.rollback()
-            log.exception("callback_item_failed", callback_id=callback_id, item=type(item).__name__)
-            errors.append(f"{type(exc).__name__}: {exc}")
-    inbound.finish(stored, errors)
-    _commit()
+    for stored in claimed:
+        errors: list[str] = []
+        for item in _noting(errors, inbound.items, stored) or ():
+            _noting(errors, inbound.apply, stored, item)
+        _noting([], inbound.finish, stored, errors)
+    return len(claimed)
+
+
+def _noting(errors: list[str], step: Callable[..., T], stored: Any, *args: Any) -> T | None:
+    """Take a step of applying a callback, in a transaction of its own: one that fails keeps none of the others back."""
+    try:
+        done = step(stored, *args)
+        _commit()
+        return done
+    except Exception as exc:
+        db.session.rollback()
+        log.exception("callback_step_failed", callback_id=str(stored.id))
+        errors.append(f"{type(exc).__name__}: {exc}")
+        return None
 
 
 def deliver_message(business_id: str, message_id: str) -> None:
@@ -240,7 +254,7 @@ def main() -> None:
     app = create_app()
     with app.app_context():
         app.extensions["read_engine"].dispose()
-        app.extensions["reads"].close()
+        app.extensions["at_once"].close()
         db.engine.dispose()
     signal.signal(signal.SIGTERM, _ask_to_stop)
     signal.signal(signal.SIGINT, _ask_to_stop)

@@ -8,7 +8,6 @@ from flask import Blueprint, Response, current_app, request
 
 from errors import NotFound, TooLarge
 from lib.ids import is_uuid
-from models import db
 from services import inbound
 
 blueprint = Blueprint("callbacks", __name__, url_prefix="/callbacks")
@@ -21,9 +20,7 @@ def handshake(kind: str, account_id: str) -> Response:
 
 @blueprint.post("/<kind>/<account_id>")
 def receive(kind: str, account_id: str) -> Response:
-    reply = inbound.accept(kind, _id(account_id), _callback())
-    db.session.commit()
-    return _answer(reply)
+    return _answer(inbound.accept(kind, _id(account_id), _callback()))
 
 
 def _callback() -> inbound.Callback:

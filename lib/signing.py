@@ -63,6 +63,7 @@ def encrypt(secret_key: str | tuple[str, ...], text: str) -> str:
     return _fernet(secret_key).encrypt(text.encode()).decode()
 
 
+@lru_cache(maxsize=1024)  # every webhook and every callback needs one, and opening costs more than signing with it
 def decrypt(secret_key: str | tuple[str, ...], token: str) -> str:
     """Open a sealed text with whichever key fits; raise `Unreadable`."""
     try:

@@ -6,10 +6,10 @@ The callbacks' edge calls `handshake` and `accept`; the worker calls `items` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import text
 
 import channels
 import jobs
@@ -25,12 +25,15 @@ from channels.base import (
     Reply,
 )
 from errors import Forbidden, NotFound
-from models import Business, ChannelAccount, db, now
+from lib.ids import uuid7
+from models import Business, ChannelAccount, db, now, write_at_once
 from models import Callback as StoredCallback
-from services import account_checks, arrivals, changes, channel_accounts, receipts
+from services import account_checks, arrivals, changes, channel_accounts, payloads, receipts
 
+BELL = "callbacks"
+BATCH = 10
 MAX_ATTEMPTS = 8
-LEASE = timedelta(seconds=30)  # short, since applying an item twice changes nothing and a dead worker's is waited for
+LEASE_SECONDS = 30  # short, since applying an item twice changes nothing and a dead worker's is waited for
 # Enough to verify again and to explain; nothing that a proxy added about itself.
 KEPT_HEADERS = {
     "content-type",
@@ -51,7 +54,7 @@ def handshake(kind: str, account_id: UUID, callback: Callback) -> Reply:
 
 
 def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
-    """Check the signature over the raw bytes and keep the callback; raise `Forbidden` for a wrong one."""
+    """Check the signature over the raw bytes and keep the callback at once; raise `Forbidden` for a wrong one."""
     account = _account(kind, account_id)
     channel = channels.get(kind)
     try:
@@ -59,49 +62,77 @@ def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
     except BadSignature as exc:
         account_checks.note(account.id, "signature", state="refused", error=str(exc))
         raise Forbidden(f"The signature is not right: {exc}", code="bad_signature") from None
-    keep(account, callback, headers={name: callback.headers[name] for name in KEPT_HEADERS & callback.headers.keys()})
+    headers = {name: callback.headers[name] for name in KEPT_HEADERS & callback.headers.keys()}
+    write_at_once(_KEEP, _row(account, callback, headers) | {"headers": payloads.to_json(headers)})
+    jobs.ring_at_once(BELL)
     return channel.reply(callback)
 
 
 def keep(account: ChannelAccount, callback: Callback, *, headers: Mapping[str, str]) -> None:
-    """Store what came for an account, raw, and ask for it to be applied."""
-    stored = StoredCallback(
-        business_id=account.business_id, account_id=account.id, url=callback.url, headers=headers, body=callback.body
-    )
-    db.session.add(stored)
-    db.session.flush()
-    jobs.run_later("process_callback", account.business_id, stored.id)
+    """Store what came for an account, raw, with the present transaction, and ask for it to be applied."""
+    db.session.add(StoredCallback(**_row(account, callback, headers)))
+    jobs.ring(BELL)
 
 
-def claim(business_id: UUID, callback_id: UUID) -> StoredCallback | None:
-    """Take a callback under a lease; None if somebody has applied it or is at it."""
-    query = select(StoredCallback).where(StoredCallback.business_id == business_id, StoredCallback.id == callback_id)
-    stored: StoredCallback | None = db.session.scalar(query.with_for_update(skip_locked=True))
-    if stored is None or stored.processed_at or stored.next_attempt_at > now():
-        return None
-    stored.attempts, stored.next_attempt_at = stored.attempts + 1, now() + LEASE
-    return stored
+# A provider waits for its answer and many may call at once: one statement, its own transaction, past the ORM. It may be
+# said twice, where the first answer of the database was lost.
+_KEEP = """
+    INSERT INTO callbacks (business_id, id, account_id, url, headers, body, received_at, next_attempt_at, attempts)
+    VALUES (%(business_id)s, %(id)s, %(account_id)s, %(url)s, CAST(%(headers)s AS jsonb), %(body)s, now(), now(), 0)
+    ON CONFLICT DO NOTHING"""
 
 
-def items(stored: StoredCallback) -> list[Item]:
+def _row(account: Any, callback: Callback, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "business_id": account.business_id,
+        "id": uuid7(),
+        "account_id": account.id,
+        "url": callback.url,
+        "headers": headers,
+        "body": callback.body,
+    }
+
+
+_CLAIM = text("""
+    UPDATE callbacks SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => :lease)
+    WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM callbacks WHERE processed_at IS NULL AND next_attempt_at <= now()
+        ORDER BY next_attempt_at, id LIMIT :most FOR UPDATE SKIP LOCKED))
+    RETURNING business_id, id, account_id, url, headers, body, attempts""")
+
+
+def claim() -> list[Any]:
+    """Take the callbacks that are due, under a lease and in the order in which they came; no two workers get the same.
+
+    They are plain rows: each item is applied in a transaction of its own, and a body is not read anew for each.
+    """
+    rows = db.session.execute(_CLAIM, {"lease": LEASE_SECONDS, "most": BATCH}).all()
+    return sorted(rows, key=lambda row: row.id)
+
+
+def items(stored: Any) -> list[Item]:
     account = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
     return channels.get(account.kind).parse(_callback(stored))
 
 
-def _callback(stored: StoredCallback) -> Callback:
+def _callback(stored: Any) -> Callback:
     return Callback("POST", stored.url, stored.headers, {}, stored.body)
 
 
-def finish(stored: StoredCallback, errors: list[str]) -> None:
+_FINISH = text("""
+    UPDATE callbacks SET error = :error, processed_at = CASE WHEN CAST(:again_in AS float8) IS NULL THEN now() END,
+        next_attempt_at = coalesce(now() + make_interval(secs => :again_in), next_attempt_at)
+    WHERE business_id = :business_id AND id = :id""")
+
+
+def finish(stored: Any, errors: list[str]) -> None:
     """Note that a callback is done with, or when to try its failed items again; those applied change nothing then."""
-    stored.error = "; ".join(errors)[:2000] or None
-    if not errors or stored.attempts >= MAX_ATTEMPTS:
-        stored.processed_at = now()
-    else:
-        stored.next_attempt_at = now() + timedelta(seconds=5 * 3**stored.attempts)
+    again = errors and stored.attempts < MAX_ATTEMPTS
+    params = {"error": "; ".join(errors)[:2000] or None, "again_in": 5 * 3**stored.attempts if again else None}
+    db.session.execute(_FINISH, params | {"business_id": stored.business_id, "id": stored.id})
 
 
-def apply(stored: StoredCallback, item: Item) -> None:
+def apply(stored: Any, item: Item) -> None:
     """Apply one item to the account it names, if that account shares the secret that signed the callback."""
     called = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
     account = _meant(stored, called, item.account)
@@ -121,14 +152,14 @@ def apply(stored: StoredCallback, item: Item) -> None:
             account.last_error, account.last_error_at = item.text, now()
 
 
-def _account(kind: str, account_id: UUID) -> ChannelAccount:
+def _account(kind: str, account_id: UUID) -> Any:
     account = channel_accounts.for_callback(kind, account_id)
     if account is None:
         raise NotFound("No channel account has this callback address.", code="channel_account_not_found")
     return account
 
 
-def _meant(stored: StoredCallback, called: ChannelAccount, key: str) -> ChannelAccount | None:
+def _meant(stored: Any, called: ChannelAccount, key: str) -> ChannelAccount | None:
     """Find the account that an item names: the one called, or a sibling whose secret signed the callback too."""
     channel = channels.get(called.kind)
     if not key or key in channel.names(called.config):

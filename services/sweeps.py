@@ -14,16 +14,12 @@ from flask import current_app
 from sqlalchemy import delete, select, text
 
 import jobs
-from models import Attachment, Callback, ChannelAccount, Message, ParkedReceipt, ProviderId, db, now
+from models import Attachment, ChannelAccount, Message, ParkedReceipt, ProviderId, db, now
 from services import conversations, embeds, receipts, replays
 
 BATCH = 500
 GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up under way
 BEHIND = timedelta(seconds=60)  # the same while the queue holds any: asking again for those would only lengthen it
-
-
-def due_callbacks() -> None:
-    _ask_again("process_callback", Callback, Callback.next_attempt_at, Callback.processed_at.is_(None))
 
 
 def due_messages() -> None:
@@ -124,7 +120,6 @@ def _days(setting: str) -> Callable[[], float]:
 
 # (every so many seconds, step)
 STEPS: Sequence[tuple[int, Callable[[], None]]] = (
-    (1, due_callbacks),
     (1, step_replays),
     (2, due_messages),
     (2, due_files),

@@ -67,7 +67,7 @@ def app(settings: config.Settings) -> Iterator[Flask]:
     with built.app_context():
         import_module("models").db.engine.dispose()
         built.extensions["read_engine"].dispose()
-        built.extensions["reads"].close()
+        built.extensions["at_once"].close()
         built.extensions["redis"].close()
 
 

@@ -105,7 +105,7 @@ class Live:
         if not self.processes and "app" in self.__dict__:
             with self.app.app_context():
                 self.app.extensions["read_engine"].dispose()
-                self.app.extensions["reads"].close()
+                self.app.extensions["at_once"].close()
                 import_module("models").db.engine.dispose()
 
     def restart(self, name: str) -> None:

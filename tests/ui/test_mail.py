@@ -14,7 +14,6 @@ from sqlalchemy import select
 import worker
 from channels.base import Callback
 from models import Attachment, Business, ChannelAccount, Message, db
-from models import Callback as StoredCallback
 from services import channel_accounts, conversations, inbound
 from tests.people import Somebody
 
@@ -53,8 +52,7 @@ def arrives(account: ChannelAccount, raw: bytes) -> Message:
     headers = {"account": account.account_key, "authserv": "mx.acme.ie"}
     inbound.keep(account, Callback("IMAP", "imap://x", {}, {}, raw), headers=headers)
     db.session.commit()
-    stored = db.session.scalars(select(StoredCallback).where(StoredCallback.account_id == account.id)).one()
-    worker.process_callback(str(account.business_id), str(stored.id))
+    assert worker.apply_due()
     for file in db.session.scalars(select(Attachment).where(Attachment.business_id == account.business_id)):
         worker.fetch_attachment(str(file.business_id), str(file.id))
     db.session.expire_all()

@@ -1,6 +1,7 @@
-"""The hottest reads, without an ORM or an engine between: a few autocommit psycopg connections and prepared statements.
+"""The hottest statements, without an ORM or an engine between: a few autocommit psycopg connections.
 
-A read costs a third of what it costs through SQLAlchemy. Knows no table of ours; `models.read` is how it is reached.
+Each is prepared, is its own transaction, and costs a third of what it costs through SQLAlchemy. Knows no table of
+ours; `models.read` and `models.write_at_once` are how it is reached.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ WAIT = 5.0  # seconds for a free connection
 LOOK_AGAIN = 0.005  # seconds, while there is none
 
 
-class Reads:
-    """A stack of places for connections, made when they are needed; dead ones are replaced within the read.
+class Statements:
+    """A stack of places for connections, made when they are needed; dead ones are replaced within the statement.
 
     A place is taken and given back by one list operation each, since a semaphore costs a tenth of a read.
     """
@@ -30,25 +31,28 @@ class Reads:
         self._options = dict(options) | {"autocommit": True, "row_factory": namedtuple_row}
         self._places: list[psycopg.Connection[Any] | None] = [None] * size
 
-    def all(self, query: str, params: Mapping[str, Any]) -> list[Any]:
-        """Give all rows of one statement, as named tuples; raise `Unavailable` when the database does not answer."""
+    def run(self, query: str, params: Mapping[str, Any]) -> list[Any]:
+        """Run one statement and give its rows, as named tuples; raise `Unavailable` when the database does not answer.
+
+        Where a connection breaks before the answer comes, the statement is run once more: a write must bear that.
+        """
         connection = self._take()
         try:
             if connection is not None:
                 try:
-                    return connection.execute(query, params).fetchall()
+                    return _rows(connection, query, params)
                 except psycopg.OperationalError:
                     connection.close()
                     self.close()  # the server went away, so the others are dead too
             connection = psycopg.connect(**self._options)
-            return connection.execute(query, params).fetchall()
+            return _rows(connection, query, params)
         except psycopg.OperationalError as exc:
             raise Unavailable("The database does not answer. Try again.", headers={"Retry-After": "2"}) from exc
         finally:
             self._give_back(connection)
 
     def close(self) -> None:
-        """Close what is idle; the next reads connect anew."""
+        """Close what is idle; the next statements connect anew."""
         with suppress(IndexError):
             for _ in range(len(self._places)):
                 if (connection := self._places.pop()) is not None:
@@ -70,3 +74,8 @@ class Reads:
                 if monotonic() > deadline:
                     raise Unavailable("The database is busy. Try again.", headers={"Retry-After": "2"}) from None
                 sleep(LOOK_AGAIN)
+
+
+def _rows(connection: psycopg.Connection[Any], query: str, params: Mapping[str, Any]) -> list[Any]:
+    cursor = connection.execute(query, params)
+    return cursor.fetchall() if cursor.description else []
