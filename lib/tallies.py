@@ -7,8 +7,9 @@ Valkey is away, what would be counted is not.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from redis import Redis, RedisError
 
@@ -23,13 +24,14 @@ def sample(name: str, **labels: str) -> str:
     return f"{name}{{{inside}}}" if inside else name
 
 
-def observe(tally: Tally, name: str, value: float, bounds: Sequence[float]) -> None:
-    """Put one value into a histogram with these upper bounds."""
-    tally[f"{name}_sum"] += value  # type: ignore[assignment]  # a counter counts in fractions, too
-    tally[f"{name}_count"] += 1
-    for bound in (*bounds, float("inf")):
-        if value <= bound:
-            tally[sample(f"{name}_bucket", le="+Inf" if bound == float("inf") else f"{bound:g}")] += 1
+def observe(tally: Tally, name: str, values: Collection[float], bounds: Sequence[float]) -> None:
+    """Put values into a histogram with these upper bounds."""
+    ordered = sorted(values)
+    tally[f"{name}_sum"] += sum(ordered)  # type: ignore[assignment]  # a counter counts in fractions, too
+    tally[f"{name}_count"] += len(ordered)
+    for bound in bounds:
+        tally[sample(f"{name}_bucket", le=f"{bound:g}")] += bisect_right(ordered, bound)
+    tally[sample(f"{name}_bucket", le="+Inf")] += len(ordered)
 
 
 def add(redis: Redis, tally: Tally) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from flask import current_app
@@ -36,13 +37,14 @@ _ENDPOINTS = text("""
 
 def count_deliveries(results: Sequence[Result]) -> None:
     """Add a batch of finished attempts to the shared counters."""
+    attempts = [attempt for result in results for attempt in result.tries]
+    settled = [result.last for result in results if result.retry_in is None]
     tally = tallies.Tally()
-    for result in results:
-        for attempt in result.tries:
-            tally[tallies.sample(ATTEMPTS, result=attempt.error_kind or "delivered")] += 1
-            tallies.observe(tally, SECONDS, attempt.duration_ms / 1000, BOUNDS)
-        if result.retry_in is None:
-            tally[tallies.sample(DELIVERIES, state="delivered" if result.last.succeeded else "failed")] += 1
+    for kind, count in Counter(attempt.error_kind for attempt in attempts).items():
+        tally[tallies.sample(ATTEMPTS, result=kind or "delivered")] += count
+    for well, count in Counter(attempt.succeeded for attempt in settled).items():
+        tally[tallies.sample(DELIVERIES, state="delivered" if well else "failed")] += count
+    tallies.observe(tally, SECONDS, [attempt.duration_ms / 1000 for attempt in attempts], BOUNDS)
     tallies.add(current_app.extensions["redis"], tally)
 
 

@@ -235,9 +235,10 @@ def _redirected(call: _Call, location: str, allowed_hosts: Collection[str]) -> _
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Give headers by their lower-case names, repeated ones in one line."""
+    """Give headers by their lower-case names, repeated ones in one line; bytes that are no text become U+FFFD."""
     found: dict[str, str] = {}
-    for name, value in ((name.lower(), value) for name, value in headers):
+    for name, raw in ((name.lower(), value) for name, value in headers):
+        value = raw if raw.isascii() else raw.encode(errors="surrogateescape").decode(errors="replace")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import itertools
+import socket
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -14,7 +16,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from models import Attempt, Business, Delivery, Notice, WebhookEndpoint, db, now
-from services import customers, webhooks
+from services import customers, deliveries, webhooks
 from services.deliveries import LEASE_SECONDS, SCHEDULES
 from tests import receivers
 from tests.receivers import Receiver, status
@@ -236,6 +238,44 @@ def test_an_address_that_may_not_be_reached_is_refused_and_says_which_setting_wo
     (attempt,) = attempts(delivery)
     assert (delivery.state, attempt.error_kind) == ("failed", "blocked")
     assert "WEBHOOK_ALLOWED_NETWORKS" in (attempt.error or "")
+
+
+def test_headers_that_are_no_text_are_logged_like_any_other(acme: Business, receiver: Receiver, draining: None) -> None:
+    def answer(peer: socket.socket, got: receivers.Got) -> None:
+        peer.sendall(
+            b"HTTP/1.1 200 OK\r\nX-Place: Caf\xe9 \xff\r\nX-Name: Zo\xc3\xab\r\nContent-Length: 3\r\n\r\n\0\xff!"
+        )
+
+    receiver.will(answer)
+    endpoint = subscribe(acme, receiver.url())
+    tell(acme, "Joe")
+    (delivery,) = settled(endpoint)
+    (attempt,) = attempts(delivery)
+    assert attempt.response_headers["x-place"] == "Caf\ufffd \ufffd"
+    assert attempt.response_headers["x-name"] == "Zoë"
+    assert attempt.response == b"\0\xff!"
+
+
+def test_a_batch_that_cannot_be_written_down_stops_nothing_else(
+    acme: Business, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, draining: None
+) -> None:
+    real, batches = deliveries.record, []
+
+    def record(results: Sequence[deliveries.Result]) -> None:
+        batches.append(results)
+        if len(batches) == 1:
+            raise TypeError("our own mistake")
+        real(results)
+
+    monkeypatch.setattr(deliveries, "record", record)
+    endpoint = subscribe(acme, receiver.url())
+    tell(acme, "Joe")
+    receiver.wait(1)
+    until_recorded = time.time() + 10
+    while not batches and time.time() < until_recorded:
+        time.sleep(0.05)
+    tell(acme, "Zoë")
+    assert settled(endpoint)[0].state == "delivered"
 
 
 def test_no_attempt_outlives_its_lease() -> None:
