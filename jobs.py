@@ -1,13 +1,14 @@
 """What may be asked for later, and where: a name and ids, sent to the queue after the commit.
 
 Services and edges call `run_later`, `ring` and `announce`; `worker.py` does the work. Nothing here is the truth: the
-database says what is due, so a lost wake-up costs time and nothing else, and a queue that is down is only logged.
+database says what is due, so a lost wake-up costs time and nothing else, and a queue that is down is only logged. A
+thread tells the queue, so that no request ever waits for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from time import monotonic, sleep
+from functools import partial
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from lib.aside import Aside
 from models import db
 
 log = structlog.get_logger()
@@ -38,7 +40,7 @@ QUEUES = {
 }
 TIMEOUTS = {"slow": 3600}  # seconds
 DRAINS = ("apply_callbacks", "drain_webhooks")  # each lives as long as its worker: bells wake it, not jobs
-BREAK_SECONDS = 1.0  # after a failure, how long requests do without the queue instead of waiting for it each
+Asked = tuple[str, str, tuple[UUID, ...]]  # job, bell or live; its name; what it is about
 
 
 def init_app(app: Flask, redis_url: str) -> None:
@@ -48,7 +50,7 @@ def init_app(app: Flask, redis_url: str) -> None:
         name: Queue(name, connection=app.extensions["redis"], serializer=JSONSerializer)
         for name in set(QUEUES.values())
     }
-    app.extensions["queue_broken_until"] = 0.0
+    app.extensions["asked"] = Aside("jobs", partial(_tell, app))
 
 
 def run_later(name: str, *ids: UUID) -> None:
@@ -63,7 +65,12 @@ def ring(bell: str, *items: UUID) -> None:
 
 def ring_at_once(bell: str) -> None:
     """Wake a drain for what is committed already."""
-    _send([("bell", bell, ())])
+    current_app.extensions["asked"].put([("bell", bell, ())])
+
+
+def flush() -> None:
+    """Wait until the queue was told of all that was asked for: for processes that end, and for tests."""
+    current_app.extensions["asked"].flush()
 
 
 def heard(bell: str, seconds: float) -> None:
@@ -79,27 +86,27 @@ def announce(business_id: UUID) -> None:
     _asked()[("live", "live", (business_id,))] = None
 
 
-def _asked() -> dict[tuple[str, str, tuple[UUID, ...]], None]:
+def _asked() -> dict[Asked, None]:
     return db.session.info.setdefault("jobs", {})  # type: ignore[no-any-return]
 
 
 @event.listens_for(Session, "after_commit")
 def _committed(session: Session) -> None:
     if asked := session.info.pop("jobs", None):
-        _send(asked)
+        current_app.extensions["asked"].put(asked)
 
 
-def _send(asked: Collection[tuple[str, str, tuple[UUID, ...]]]) -> None:
-    if monotonic() < current_app.extensions["queue_broken_until"]:
-        return
+def _tell(app: Flask, asked: list[Asked]) -> None:
+    """Tell the queue, beside whoever asked: nobody waits for it, be it slow or away."""
     try:
-        with current_app.extensions["redis"].pipeline(transaction=False) as pipe:
+        with app.extensions["redis"].pipeline(transaction=False) as pipe:
             for kind, name, ids in asked:
-                _SEND[kind](pipe, name, [str(item) for item in ids])
+                _TELL[kind](app, pipe, name, [str(item) for item in ids])
             pipe.execute()
     except RedisError as exc:
-        current_app.extensions["queue_broken_until"] = monotonic() + BREAK_SECONDS
         log.warning("queue_unreachable", error=str(exc), unsent=len(asked))
+    except Exception:
+        log.exception("queue_not_told", unsent=len(asked))
 
 
 @event.listens_for(Session, "after_rollback")
@@ -107,8 +114,8 @@ def _forget(session: Session) -> None:
     session.info.pop("jobs", None)
 
 
-def _send_job(pipe: Any, name: str, ids: list[str]) -> None:
-    queue = current_app.extensions["queues"][QUEUES[name]]
+def _tell_job(app: Flask, pipe: Any, name: str, ids: list[str]) -> None:
+    queue = app.extensions["queues"][QUEUES[name]]
     # A result nobody reads is not kept, and a failure lives in our own tables.
     queue.enqueue_call(
         f"worker.{name}",
@@ -120,15 +127,15 @@ def _send_job(pipe: Any, name: str, ids: list[str]) -> None:
     )
 
 
-def _send_bell(pipe: Any, name: str, ids: list[str]) -> None:
+def _tell_bell(app: Flask, pipe: Any, name: str, ids: list[str]) -> None:
     if ids:
         pipe.sadd(f"due:{name}", *ids)
     pipe.lpush(f"bell:{name}", "1")
     pipe.ltrim(f"bell:{name}", 0, 0)
 
 
-def _send_live(pipe: Any, name: str, ids: list[str]) -> None:
+def _tell_live(app: Flask, pipe: Any, name: str, ids: list[str]) -> None:
     pipe.publish(f"live:{ids[0]}", "1")
 
 
-_SEND = {"job": _send_job, "bell": _send_bell, "live": _send_live}
+_TELL = {"job": _tell_job, "bell": _tell_bell, "live": _tell_live}

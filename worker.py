@@ -248,6 +248,7 @@ def work(app: Flask, group: str) -> None:
         worker = Worker(GROUPS[group], connection=redis, serializer=JSONSerializer)
         worker.log_result_lifespan = False
         worker.work(logging_level="WARNING", burst=False)
+        jobs.flush()
 
 
 def main() -> None:

@@ -78,4 +78,5 @@ class Statements:
 
 def _rows(connection: psycopg.Connection[Any], query: str, params: Mapping[str, Any]) -> list[Any]:
     cursor = connection.execute(query, params)
-    return cursor.fetchall() if cursor.description else []
+    result = cursor.pgresult  # asked of it, since a cursor's `description` costs more than all the rest
+    return cursor.fetchall() if result and result.nfields else []

@@ -32,7 +32,7 @@ def make_app(services: Services) -> Iterator[Any]:
     yield make
     for app in made:
         app.extensions["read_engine"].dispose()
-        app.extensions["reads"].close()
+        app.extensions["at_once"].close()
         with app.app_context():
             db.engine.dispose()
         app.extensions["redis"].close()

@@ -39,7 +39,7 @@ def small(services: Services) -> Iterator[Flask]:
 
 def _close(app: Flask) -> None:
     app.extensions["read_engine"].dispose()
-    app.extensions["reads"].close()
+    app.extensions["at_once"].close()
     app.extensions["redis"].close()
     with app.app_context():
         db.engine.dispose()

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from flask import Flask, current_app
 
+import jobs
 import worker
 from channels import whatsapp
 from channels.base import Callback
@@ -174,5 +175,6 @@ def test_the_bell_is_one_wake_up_for_many(account: ChannelAccount) -> None:
     redis.delete(f"bell:{inbound.BELL}")
     for number in range(5):
         comes(account, str(number))
+    jobs.flush()
     assert redis.llen(f"bell:{inbound.BELL}") == 1
     worker.apply_due()
