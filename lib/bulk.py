@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +21,15 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 def insert(connection: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert a few rows, of the same values as `copy` takes, by one statement."""
+    values = [Jsonb(value, orjson.dumps) if type(value) is dict else value for each in rows for value in each]
+    connection.execute(_insertion(table, tuple(columns), len(rows)), values)
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
     row = "(" + ", ".join(["%s"] * len(columns)) + ")"
-    values = [Jsonb(value, orjson.dumps) if type(value) is dict else value for each in rows for value in each]
-    connection.execute(f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * len(rows))}', values)
+    return f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * rows)}'
 
 
 def copy(connection: Any, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
