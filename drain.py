@@ -21,6 +21,8 @@ from aiohttp import ClientSession
 from flask import Flask
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib import fetch
 from lib.signing import guide_signature, standard_signature
@@ -59,8 +61,12 @@ class Lane:
         return self.answers and (oldest is None or time.monotonic() - oldest < SLOW)
 
     def learn(self, attempt: Try, most: int) -> None:
+        """Give more to one that succeeds, half as much while it is slow; halve the share of one that fails."""
         self.answers = attempt.succeeded and attempt.duration_ms < SLOW * 1000
-        self.slots = min(self.slots + 1, most) if self.answers else max(self.slots // 2, SUSPECT_SLOTS)
+        if attempt.succeeded:
+            self.slots = min(self.slots + 1, most if self.answers else most // 2)
+        else:
+            self.slots = max(self.slots // 2, SUSPECT_SLOTS)
 
 
 @dataclass(slots=True)
@@ -71,6 +77,7 @@ class Drain:
     stopping: Callable[[], bool]
     concurrency: int
     rung: set[UUID] = field(default_factory=set)
+    tested: set[UUID] = field(default_factory=set)  # somebody waits for a test of theirs, be their slots taken or not
     lanes: defaultdict[UUID, Lane] = field(default_factory=lambda: defaultdict(Lane))
     results: list[Result] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,6 +103,9 @@ class Drain:
     async def _round(self, session: ClientSession) -> None:
         """Claim what the free slots can take; sleep when there is nothing to do."""
         slots = self._offer()
+        self.rung -= slots.keys()  # what rings from here on is news
+        slots |= dict.fromkeys(self.tested - slots.keys(), 0)
+        self.tested.clear()
         if not slots:
             self.wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -109,14 +119,15 @@ class Drain:
             running = asyncio.create_task(self._deliver(session, task))
             self.tasks.add(running)
             running.add_done_callback(self.tasks.discard)
-        self.rung -= {endpoint for endpoint, offered in slots.items() if got[endpoint] < offered}
+        self.rung |= {endpoint for endpoint, offered in slots.items() if offered and got[endpoint] >= offered}
         if len(claimed) >= MUCH:
             await asyncio.sleep(CLAIM_AFTER)
 
     def _offer(self) -> dict[UUID, int]:
         """Share the free sockets among those that are rung, one each in turn.
 
-        Those that do not answer well, or of whom we know nothing yet, have half of all sockets between them.
+        Those that do not answer well, or of whom we know nothing yet, have half of all sockets between them; but one
+        that has nothing under way gets its first socket of any that is free.
         """
         free = self.concurrency - len(self.tasks)
         doubtful = self.concurrency // 2 - sum(len(one.under_way) for one in self.lanes.values() if not one.trusted)
@@ -126,12 +137,13 @@ class Drain:
             taking = []
             for endpoint in asking:
                 lane = self.lanes[endpoint]
-                if offer[endpoint] < lane.free and (free if lane.trusted else min(free, doubtful)) > 0:
+                first = not lane.under_way and not offer[endpoint]
+                if offer[endpoint] < lane.free and (free if lane.trusted or first else min(free, doubtful)) > 0:
                     offer[endpoint] += 1
                     free, doubtful = free - 1, doubtful - (not lane.trusted)
                     taking.append(endpoint)
             asking = taking
-        return +offer
+        return dict(+offer)
 
     async def _deliver(self, session: ClientSession, task: Task) -> None:
         try:
@@ -146,7 +158,7 @@ class Drain:
         lane.under_way.pop(task.id, None)
         lane.learn(result.last, self.concurrency // 4)
         self.results.append(result)
-        if len(self.results) >= RECORD_SIZE:
+        if len(self.results) >= RECORD_SIZE or task.ordered:
             self.recorded.set()
         if result.retry_in is not None:
             asyncio.get_running_loop().call_later(result.retry_in + RECORD_AFTER * 2, self._ring, task.endpoint_id)
@@ -171,7 +183,9 @@ class Drain:
     async def _look(self) -> None:
         """Find what a lost bell, a retry or a lease that ran out has left."""
         while True:
-            self._ring(*(await self._in_database(deliveries.due_endpoints) or ()))
+            due = await self._in_database(deliveries.due_endpoints) or {}
+            self.tested |= {endpoint for endpoint, test in due.items() if test}
+            self._ring(*due)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _record(self) -> None:
@@ -184,8 +198,25 @@ class Drain:
     async def _write(self) -> None:
         batch, self.results = self.results, []
         if batch:
-            await self._in_database(deliveries.record, batch)
+            await self._write_down(batch)
             await self._in_database(metrics.count_deliveries, batch)
+            self._ring(*{result.task.endpoint_id for result in batch if result.task.ordered})  # what stood behind them
+
+    async def _write_down(self, batch: list[Result]) -> None:
+        """Record a batch: later, while the database is away; by halves, if something in it cannot be written at all."""
+        try:
+            await asyncio.to_thread(self._step, deliveries.record, batch)
+        except (OperationalError, PoolTimeout) as exc:
+            log.warning("drain_step_failed", step="record", error=str(exc)[:200])
+            self.results = batch + self.results
+            await asyncio.sleep(LOOK_EVERY)
+        except Exception:
+            if len(batch) == 1:
+                log.exception("result_lost", delivery_id=str(batch[0].task.id))
+                return
+            half = len(batch) // 2
+            await self._write_down(batch[:half])
+            await self._write_down(batch[half:])
 
     async def _in_database(self, step: Callable[..., Any], *args: Any) -> Any:
         """Run one committed step in a thread; a database that is away costs a second and repeats what was claimed.
@@ -243,6 +274,7 @@ def _headers(task: Task, secrets: list[str]) -> dict[str, str]:
         "X-Webhook-Id": event_id,
         "X-Webhook-Event": task.event_type,
         "X-Webhook-Attempt": str(task.number),
+        **({"X-Webhook-Replay": "true"} if task.reason == "replay" else {}),
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": standard_signature(secrets, event_id, timestamp, task.body),

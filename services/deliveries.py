@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from models import WebhookEndpoint, db, now
 from services import payloads, webhooks
 
-LEASE_SECONDS = 60  # longer than any attempt may take
+LEASE_SECONDS = 75  # longer than any attempt may take: twice 30 s where a secret rotates
 SCHEDULES = {
     "standard": (2, 4, 8),
     "extended": (2, 4, 8, 300, 1800, 7200, 18000, 21600, 36000),  # 23.6 hours in all
@@ -45,6 +45,7 @@ class Task:
     secrets: list[str]
     headers: Mapping[str, str]
     reason: str = "live"  # live replay test
+    ordered: bool = False  # what follows in its conversation waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +99,53 @@ def _is_passing(attempt: Try) -> bool:
     return attempt.status == 429 or attempt.status >= 500
 
 
-def due_endpoints() -> list[UUID]:
-    """List the endpoints that something is due for; tests go out whatever the endpoint's state."""
+def due_endpoints() -> dict[UUID, bool]:
+    """Find the endpoints that something is due for → whether that is a test, which goes out whatever their state."""
     query = text("""
-        SELECT e.id FROM webhook_endpoints e WHERE e.state = 'active' AND EXISTS (
-            SELECT FROM deliveries d
-            WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= now())
-        UNION SELECT endpoint_id FROM deliveries
-        WHERE state = 'pending' AND reason = 'test' AND next_attempt_at <= now()""")
-    return list(db.session.scalars(query))
+        SELECT id, bool_or(test) AS test FROM (
+            SELECT e.id, false AS test FROM webhook_endpoints e WHERE e.state = 'active' AND EXISTS (
+                SELECT FROM deliveries d
+                WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= now())
+            UNION ALL SELECT endpoint_id, true FROM deliveries
+            WHERE state = 'pending' AND reason = 'test' AND next_attempt_at <= now()) AS due
+        GROUP BY id""")
+    return {row.id: row.test for row in db.session.execute(query)}
 
 
-# Tests have a lane of their own: somebody waits for each, and behind a backlog or a pause it would never come. Rows are
-# taken by their place (ctid), as the planner cannot know how few `slots` are and would read the whole table.
-_CLAIM = text("""
+# Tests have a lane of their own: somebody waits for each, and behind a backlog or a pause it would never come. Replays
+# take what live events leave. Rows are taken by their place (ctid), as the planner cannot know how few `slots` are and
+# would read the whole table.
+_DUE = """
+    SELECT d.ctid AS place FROM deliveries d
+    WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.reason = '{reason}' AND d.next_attempt_at <= now()
+      AND (NOT wanted.ordered OR NOT EXISTS (
+          SELECT FROM deliveries earlier
+          WHERE earlier.endpoint_id = d.endpoint_id AND earlier.state = 'pending'
+            AND earlier.order_key = d.order_key AND earlier.event_sequence < d.event_sequence))
+    ORDER BY d.next_attempt_at, d.id LIMIT {most} FOR UPDATE OF d SKIP LOCKED"""
+_CLAIM = text(f"""
     WITH wanted AS (
         SELECT w.slots, e.* FROM unnest(CAST(:ids AS uuid[]), CAST(:slots AS int[])) AS w (endpoint_id, slots)
         JOIN webhook_endpoints e ON e.id = w.endpoint_id),
+    live AS (
+        SELECT wanted.id, d.place FROM wanted
+        CROSS JOIN LATERAL ({_DUE.format(reason="live", most="wanted.slots")}) AS d WHERE wanted.state = 'active'),
     picked AS (
         SELECT d.place FROM wanted CROSS JOIN LATERAL (
             SELECT d.ctid AS place FROM deliveries d
             WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.reason = 'test' AND d.next_attempt_at <= now()
             ORDER BY d.id LIMIT 2 FOR UPDATE OF d SKIP LOCKED) AS d
-        UNION ALL
-        SELECT d.place FROM wanted CROSS JOIN LATERAL (
-            SELECT d.ctid AS place FROM deliveries d
-            WHERE d.endpoint_id = wanted.id AND d.state = 'pending' AND d.reason <> 'test'
-              AND d.next_attempt_at <= now()
-              AND (NOT wanted.ordered OR NOT EXISTS (
-                  SELECT FROM deliveries earlier
-                  WHERE earlier.endpoint_id = d.endpoint_id AND earlier.state = 'pending'
-                    AND earlier.order_key = d.order_key AND earlier.event_sequence < d.event_sequence))
-            ORDER BY d.next_attempt_at, d.id LIMIT wanted.slots FOR UPDATE OF d SKIP LOCKED) AS d
-        WHERE wanted.state = 'active'),
+        UNION ALL SELECT place FROM live
+        UNION ALL SELECT d.place FROM (
+            SELECT wanted.*, slots - (SELECT count(*) FROM live WHERE live.id = wanted.id) AS left_over FROM wanted
+            WHERE state = 'active') AS wanted
+        CROSS JOIN LATERAL ({_DUE.format(reason="replay", most="wanted.left_over")}) AS d),
     taken AS (
         UPDATE deliveries d SET next_attempt_at = now() + make_interval(secs => :lease)
         WHERE d.ctid = ANY(ARRAY(SELECT place FROM picked))
         RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, d.event_sequence, d.event_type, d.reason)
     SELECT taken.*, e.id AS event_id, e.body, wanted.url, wanted.timeout, wanted.policy, wanted.secret,
-        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers
+        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers, wanted.ordered
     FROM taken JOIN wanted ON wanted.id = taken.endpoint_id
     JOIN events e ON e.business_id = taken.business_id AND e.sequence = taken.event_sequence""")
 
@@ -164,6 +173,7 @@ def claim(slots: Mapping[UUID, int]) -> list[Task]:
             secrets=opened[row.endpoint_id][0],
             headers=opened[row.endpoint_id][1],
             reason=row.reason,
+            ordered=row.ordered,
         )
         for row in rows
     ]
@@ -181,7 +191,7 @@ _ATTEMPTS = text("""
         error_kind text, error text, address text, request_headers jsonb, response_headers jsonb, response text)
     WHERE EXISTS (SELECT FROM deliveries d WHERE d.business_id = new.business_id AND d.id = new.delivery_id)
     ON CONFLICT DO NOTHING""")
-# A late result, of a lease that had run out, is logged but changes nothing: the count has moved on.
+# A late result, of a lease that had run out, changes nothing: the count has moved on.
 _OUTCOMES = text("""
     UPDATE deliveries d
     SET state = new.state, attempt_count = new.number, last_status = new.status, last_error = new.error,
@@ -249,17 +259,20 @@ def _judge_endpoints(results: Sequence[Result]) -> None:
     if good:
         healed = "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ANY(:ids) AND failing_since IS NOT NULL"
         db.session.execute(text(healed), {"ids": sorted(good)})
-    for endpoint_id in sorted(took_new | bad.keys()):
-        endpoint = db.session.query(WebhookEndpoint).filter_by(id=endpoint_id).with_for_update().one_or_none()
-        if endpoint is None:
-            continue
-        if endpoint_id in took_new:
+    if not took_new and not bad:
+        return
+    # A key-share lock lets events go on being written for these endpoints meanwhile.
+    query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(took_new | bad.keys())).order_by(WebhookEndpoint.id)
+    for endpoint in db.session.scalars(query.with_for_update(key_share=True)).all():
+        if endpoint.id in took_new:
             endpoint.new_secret_accepted = True
-        if endpoint_id in bad:
-            _judge_failure(endpoint, bad[endpoint_id], healthy=endpoint_id in good)
+        if endpoint.id in bad:
+            _judge_failure(endpoint, bad[endpoint.id], healthy=endpoint.id in good)
 
 
 def _judge_failure(endpoint: WebhookEndpoint, attempt: Try, *, healthy: bool) -> None:
+    if endpoint.state == "disabled":
+        return
     if attempt.status == 410:
         webhooks.disable(endpoint, "The receiver answered 410 Gone, so nothing more is sent to it.")
     elif not healthy:

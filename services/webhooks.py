@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import delete as delete_from
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 import jobs
 from errors import Conflict, Invalid, NotFound
@@ -123,8 +123,17 @@ def pause(endpoint: WebhookEndpoint, reason: str) -> None:
     endpoint.state, endpoint.state_reason, endpoint.updated_at = "paused", reason, now()
 
 
+# What is under way has a lease, which is short; only what waits longer than any lease is hurried.
+_HURRY = text("""
+    UPDATE deliveries SET next_attempt_at = now() WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM deliveries
+        WHERE endpoint_id = :id AND state = 'pending' AND next_attempt_at > now() + interval '2 minutes'
+        ORDER BY next_attempt_at LIMIT 10000 FOR UPDATE SKIP LOCKED))""")
+
+
 def resume(endpoint: WebhookEndpoint) -> None:
-    """Send again, first of all what waited."""
+    """Send again, first of all what waited: also what was to be tried again hours from now (10,000 of them at once)."""
+    db.session.execute(_HURRY, {"id": endpoint.id})
     endpoint.state, endpoint.state_reason, endpoint.failing_since = "active", None, None
     endpoint.updated_at = now()
     notices.clear(endpoint.business_id, "webhook", endpoint.id)
@@ -151,10 +160,14 @@ def secret(endpoint: WebhookEndpoint) -> str:
 def rotate(endpoint: WebhookEndpoint, overlap: timedelta = OVERLAP) -> str:
     """Make a new secret. The old one signs the guide's header until the receiver accepts the new one, a day at most.
 
-    Without an overlap the old one is dead at once, as befits one that leaked.
+    Without an overlap the old one is dead at once, as befits one that leaked. A second rotation before the receiver
+    knows of the first keeps the one that it does know.
     """
     fresh = signing.new_webhook_secret()
-    endpoint.previous_secret, endpoint.secret = endpoint.secret if overlap else None, seal(fresh)
+    known = endpoint.secret
+    if is_rotating(endpoint) and not endpoint.new_secret_accepted:
+        known = endpoint.previous_secret or known
+    endpoint.previous_secret, endpoint.secret = known if overlap else None, seal(fresh)
     endpoint.rotation_ends_at, endpoint.new_secret_accepted = now() + overlap if overlap else None, not overlap
     endpoint.updated_at = now()
     return fresh

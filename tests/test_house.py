@@ -30,7 +30,7 @@ FLOORS = {
     "errors": set(),
     "config": set(),
     "models": {"lib"},
-    "jobs": {"models"},
+    "jobs": {"models", "lib"},
     "channels": {"channels", "lib", "errors"},
     "services": {"services", "models", "jobs", "channels", "lib", "errors"},
     "blueprints": {"blueprints", "services", "models", "jobs", "lib", "errors"},

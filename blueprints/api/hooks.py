@@ -15,6 +15,7 @@ HEADERS = {
     "X-Webhook-Id": "The event's id: the same in every attempt, so deduplicate by it.",
     "X-Webhook-Event": "The event's type.",
     "X-Webhook-Attempt": "1, 2, …",
+    "X-Webhook-Replay": "`true` in a replay or a backfill: somebody had it sent again, or for the first time to you.",
     "webhook-id": "These three are those of Standard Webhooks.",
     "webhook-timestamp": "As X-Webhook-Timestamp.",
     "webhook-signature": "`v1,` and the base64 signature; two of them while a secret is rotated.",

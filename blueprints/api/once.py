@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import psycopg
 from flask import Response, g, request
 from sqlalchemy.exc import DBAPIError
 
@@ -56,15 +57,17 @@ def _racing(act: Callable[[], Response]) -> Response:
     for attempt in range(1, TRIES + 1):
         try:
             return act()
-        except DBAPIError as exc:
+        except (DBAPIError, psycopg.Error) as exc:
             if attempt == TRIES or not _may_run_again(exc):
                 raise
             db.session.remove()  # nothing of the lost try may linger
     raise AssertionError("unreachable")
 
 
-def _may_run_again(exc: DBAPIError) -> bool:
+def _may_run_again(exc: DBAPIError | psycopg.Error) -> bool:
     """Say whether nothing was written: a race was lost, or the line broke at a statement (a commit has none)."""
+    if isinstance(exc, psycopg.Error):  # of a statement that events.settle sends past SQLAlchemy
+        return exc.sqlstate in _RACES or (isinstance(exc, psycopg.OperationalError) and exc.sqlstate is None)
     lost = exc.connection_invalidated and exc.statement is not None
     return lost or getattr(exc.orig, "sqlstate", None) in _RACES
 

@@ -130,12 +130,20 @@ def test_whatever_breaks_shows_nothing_of_our_insides(
     assert ("Retry-After" in answer.headers) == (status == 503)
 
 
-def test_a_deadlock_is_run_again_and_then_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlalchemy.exc.OperationalError("", {}, psycopg.errors.DeadlockDetected("deadlock")),
+        psycopg.errors.DeadlockDetected("of a statement that goes past SQLAlchemy"),
+    ],
+    ids=["orm", "raw"],
+)
+def test_a_deadlock_is_run_again_and_then_503(api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     tried = []
 
     def deadlock(*_: Any, **__: Any) -> None:
         tried.append(1)
-        raise sqlalchemy.exc.OperationalError("", {}, psycopg.errors.DeadlockDetected("deadlock"))
+        raise error
 
     monkeypatch.setattr("services.customers.create", deadlock)
     is_away(api.post("/api-customers", {"name": "Joe"}))

@@ -9,13 +9,16 @@ import threading
 import time
 from collections import Counter
 
+import psycopg
 import pytest
 from flask import Flask
+from sqlalchemy import func, select
 
 from drain import Drain
-from models import Business
+from models import Attempt, Business, Delivery, db
+from services import deliveries
 from tests import servers
-from tests.receivers import Receiver, status
+from tests.receivers import Receiver, after, status
 from tests.webhooks.conftest import subscribe, tell
 from tests.webhooks.test_drain import settled
 
@@ -69,3 +72,27 @@ def test_every_event_still_arrives_after_a_kill(
     came = Counter(got.headers["x-webhook-id"] for got in receiver.got)
     assert len(came) == COUNT
     assert sum(came.values()) <= COUNT + sent_before
+
+
+def test_a_database_that_cuts_every_line_under_load_loses_nothing_and_sends_nothing_twice(
+    acme: Business, receiver: Receiver, services: servers.Services, monkeypatch: pytest.MonkeyPatch, draining: None
+) -> None:
+    monkeypatch.setattr(deliveries, "LEASE_SECONDS", 4)  # of a claim whose answer was lost: nobody waits for more here
+    receiver.will(after(0.05, status(200)))
+    endpoint = subscribe(acme, receiver.url())
+    tell(acme, *(f"P{number}" for number in range(COUNT * 10)))
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+    with psycopg.connect(services.psycopg(), autocommit=True) as connection:
+        for _ in range(4):
+            receiver.wait(len(receiver.got) + 20)
+            connection.execute(cut, (connection.info.backend_pid,))
+    done = settled(endpoint, COUNT * 10)
+    assert {item.state for item in done} == {"delivered"}
+    came = Counter(got.headers["x-webhook-id"] for got in receiver.got)
+    assert len(came) == COUNT * 10
+    assert set(came.values()) == {1}
+    logged = db.session.scalar(
+        select(func.count()).select_from(Attempt).join(Delivery, Delivery.id == Attempt.delivery_id)
+        .where(Delivery.endpoint_id == endpoint.id)
+    )  # fmt: skip
+    assert logged == COUNT * 10
