@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from models import Business, User, db
 from tests import servers
 from tests.browsers import ARGUMENTS, EXECUTABLE
 from tests.processes import Live
-from tests.ui import conftest
-from tests.ui.screens import SCREENS, show
+from tests.receivers import listening
+from tests.ui import conftest, webhook_scene
+from tests.ui.screens import SCREENS, Screen, show
+from tests.ui.test_webhooks_settings import SCREENS as WEBHOOKS
 
 OUT = Path("test-results/shots")
 SIZES = {"large": (1440, 900), "small": (390, 844)}
@@ -36,12 +40,13 @@ def main(wanted: list[str]) -> None:
 
 def take(live: Live, wanted: list[str]) -> None:
     place = conftest.build(live)
-    with sync_playwright() as running:
+    with listening() as server, sync_playwright() as running:
+        screens = (*SCREENS, *_webhooks(live, place, server.url()))
         browser = running.chromium.launch(executable_path=EXECUTABLE, args=ARGUMENTS)
         context = browser.new_context()
         conftest.sign_in(context.new_page(), place)
         state = context.storage_state()
-        for screen in SCREENS:
+        for screen in screens:
             if wanted and screen.name not in wanted:
                 continue
             for size, (width, height) in SIZES.items():
@@ -60,6 +65,13 @@ def take(live: Live, wanted: list[str]) -> None:
                     page.screenshot(path=path)
                     page.close()
         browser.close()
+
+
+def _webhooks(live: Live, place: conftest.Place, url: str) -> list[Screen]:
+    with live.app.app_context():
+        mary = db.session.query(User).filter_by(email=place.mary).one()
+        made = asdict(webhook_scene.build(db.session.get_one(Business, place.business_id), mary, url))
+    return [Screen(screen.name, screen.path.format(**made), screen.steps) for screen in WEBHOOKS]
 
 
 if __name__ == "__main__":
