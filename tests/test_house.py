@@ -57,6 +57,7 @@ SERVICE_ORDER = [
     "customer_sync",
     "customers",
     "customer_lifecycle",
+    "same_people",
     "channel_accounts",
     "conversations",
     "threads",
