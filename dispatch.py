@@ -27,8 +27,8 @@ log = structlog.get_logger()
 
 BELL = jobs.BELLS["deliver_message"]
 LOOK_EVERY = 1.0  # seconds between looks at the database
-PAUSE = 0.05  # seconds between looks while there is much to do
-MUCH = 8  # messages
+PAUSE = 0.05  # seconds between looks while there is much to do: a few large ones cost less than one for each message
+EACH = 8  # messages of one account that a look brings
 MOST, MOST_OF_KIND = 120, 40  # threads; where one provider is down, the others still have theirs
 SLOW = 2.0  # seconds; an account that takes longer sends one at a time until it is fast again
 
@@ -56,10 +56,10 @@ class Dispatch:
     def run(self) -> None:
         """Send what is due until told to stop."""
         while not self.stopping():
-            started = self._round()
-            if not started:
+            busy = bool(self.under_way)
+            if not self._round():
                 jobs.heard(BELL, LOOK_EVERY)
-            elif started >= MUCH:
+            elif busy:
                 sleep(PAUSE)
         for call in list(self.under_way.values()):
             call.thread.join()
@@ -85,7 +85,7 @@ class Dispatch:
         full = {call.account for call in calls if accounts[call.account] >= self._share(call.account, call.kind)}
         down = [kind for kind, count in kinds.items() if count >= MOST_OF_KIND]
         try:
-            return pacing.due(list(self.under_way), full, down, each=MUCH, most=max(0, MOST - len(calls)))
+            return pacing.due(list(self.under_way), full, down, each=EACH, most=max(0, MOST - len(calls)))
         except SQLAlchemyError as exc:
             db.session.rollback()
             log.warning("messages_not_read", error=str(exc)[:200])

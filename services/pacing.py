@@ -60,12 +60,12 @@ def pause(message: Message, account: ChannelAccount) -> timedelta | None:
     limits = channels.get(account.kind).limits
     kinds = [attachment.mime.partition("/")[0] for attachment in message.attachments]
     calls, media = max(1, len(kinds)), kinds.count("audio") + kinds.count("video")
-    wait = _draw(limits.rate, account.id, "", calls) or (_draw(limits.media_rate, account.id, "media", media))
+    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
+    wait = _draw(limits.rate, account.id, "all", calls)
     if wait:
         _resting[account.id] = monotonic() + max(wait, REST)
-        return timedelta(seconds=wait)
-    conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
-    wait = _draw(limits.person_rate, account.id, conversation.address, calls)
+    wait = wait or _draw(limits.media_rate, account.id, "media", media)
+    wait = wait or _draw(limits.person_rate, account.id, f"to:{conversation.address}", calls)
     return timedelta(seconds=wait) if wait else None
 
 

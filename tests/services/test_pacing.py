@@ -131,7 +131,6 @@ class TestPace:
         message = Message(business_id=acme.id, conversation_id=received(acme, account).conversation_id)
         for mime, waits in (("audio/ogg", False), ("image/png", False), ("audio/ogg", True), ("image/png", False)):
             message.attachments = [Attachment(mime=mime)]
-            pacing._resting.clear()
             assert bool(pacing.pause(message, account)) is waits
 
     def test_without_valkey_messages_go_at_the_pace_that_this_process_counts(
