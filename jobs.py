@@ -28,7 +28,7 @@ log = structlog.get_logger()
 # name → queue. The worker has a function of each name; tests/test_house.py compares the two.
 QUEUES = {
     "apply_callbacks": "callbacks",
-    "deliver_message": "messages",
+    "deliver_messages": "messages",
     "trace_message": "slow",
     "fetch_attachment": "media",
     "greet_account": "slow",
@@ -39,7 +39,12 @@ QUEUES = {
     "drain_webhooks": "webhooks",
 }
 TIMEOUTS = {"slow": 3600}  # seconds
-DRAINS = ("apply_callbacks", "drain_webhooks")  # each lives as long as its worker: bells wake it, not jobs
+DRAINS = (
+    "apply_callbacks",
+    "deliver_messages",
+    "drain_webhooks",
+)  # each lives as long as its worker; bells wake it
+BELLS = {"deliver_message": "messages"}  # what a drain finds by itself: to ask for it is to ring
 Asked = tuple[str, str, tuple[UUID, ...]]  # job, bell or live; its name; what it is about
 
 
@@ -55,7 +60,7 @@ def init_app(app: Flask, redis_url: str) -> None:
 
 def run_later(name: str, *ids: UUID) -> None:
     """Ask for a job once this transaction has committed; asking twice is asking once."""
-    _asked()[("job", name, ids)] = None
+    _asked()[("bell", BELLS[name], ()) if name in BELLS else ("job", name, ids)] = None
 
 
 def ring(bell: str, *items: UUID) -> None:

@@ -28,6 +28,7 @@ import channels
 import jobs
 from app import create_app
 from channels.base import ChannelError
+from dispatch import Dispatch
 from drain import LOOK_EVERY, Drain
 from lib import fetch, sniff, storage
 from mailroom import Mailroom
@@ -105,6 +106,11 @@ def _noting(errors: list[str], step: Callable[..., T], stored: Any, *args: Any) 
         return None
 
 
+def deliver_messages() -> None:
+    """Send the messages that are due, each account's apart from the others', until this worker is told to stop."""
+    Dispatch(current_app._get_current_object(), deliver_message, lambda: _stop).run()  # type: ignore[attr-defined]
+
+
 def deliver_message(business_id: str, message_id: str) -> None:
     """Send one message: take it, ask the provider with no transaction open, write down the answer."""
     key = (UUID(business_id), UUID(message_id))
@@ -148,10 +154,7 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
 
 
 def greet_account(business_id: str, account_id: str) -> None:
-    """Ask a provider for an account's events and templates, and learn whether the credentials work.
-
-    Where they end after a time, they are renewed first.
-    """
+    """Ask a provider for an account's events and templates, by credentials renewed where they end after a time."""
     _renew_token(UUID(business_id), UUID(account_id))
     account = templates.prepare(UUID(business_id), UUID(account_id))
     _commit()

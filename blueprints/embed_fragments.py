@@ -86,9 +86,7 @@ def stretch(
     """Give one page of the timeline, the address of the page before it, and a divider where a conversation begins."""
     rows, more = messages.page(business, customer_id=customer.id, before=before, channels=channels, limit=PAGE)
     begun = _begun(rows, more)
-    dividers = [
-        timelines.Fact(row.conversation.number, row.created_at - timedelta(microseconds=1), "", "") for row in begun
-    ]
+    dividers = [timelines.Fact(row.conversation.number, _begins(row, rows), "", "") for row in begun]
     query = {"before": rows[0].created_at.isoformat(), "channels": ",".join(channels)} if more else {}
     return {
         "timeline": timelines.timeline(rows, dividers),
@@ -125,6 +123,12 @@ def _begun(rows: Sequence[Message], more: bool) -> list[Message]:
             first.append(row)
         seen.add(row.conversation_id)
     return first
+
+
+def _begins(first: Message, rows: Sequence[Message]) -> datetime:
+    """Say where the divider of a conversation stands: above all that is shown of it, late messages too."""
+    places = (timelines.placed_at(row) for row in rows if row.conversation_id == first.conversation_id)
+    return min(places) - timedelta(microseconds=1)
 
 
 def state(conversation: Conversation) -> str:

@@ -14,7 +14,7 @@ import orjson
 from flask import Flask
 from markupsafe import Markup, escape
 
-from blueprints import times
+from blueprints import timelines, times
 from lib import addresses
 from models import now
 from services import payloads, reach
@@ -38,7 +38,7 @@ _QUOTE = re.compile(
 
 
 def register(app: Flask) -> None:
-    for function in (*_FILTERS, *times.FILTERS):
+    for function in (*_FILTERS, *times.FILTERS, *timelines.FILTERS):
         app.jinja_env.filters[function.__name__] = function
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from flask import g
 from blueprints import times
 
 TOGETHER = timedelta(minutes=3)  # messages of one author within this time stand as one group
+LATE = timedelta(minutes=1)  # what came later than this stands where it was written, among answers too
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Fact:
 
 @dataclass(slots=True)
 class Item:
-    """One line of a thread. `joins` of a message: `g` follows its own author, `t` is followed by them."""
+    """One line of a thread, by when it stands there. `joins`: `g` follows its own author, `t` is followed by them."""
 
     at: datetime
     message: Any = None
@@ -36,10 +38,22 @@ class Item:
     joins: str = ""
 
 
+def written_at(message: Any) -> datetime:
+    """Say when a message was written: by the provider's clock if it comes from there, though never after it came."""
+    if message.sender_kind in ("customer", "app") and message.provider_at:
+        return min(message.provider_at, message.created_at)  # type: ignore[no-any-return]
+    return message.created_at  # type: ignore[no-any-return]
+
+
+def placed_at(message: Any) -> datetime:
+    """Say by when a message stands among others: by when it came, since clocks differ; a late one by its own time."""
+    written = written_at(message)
+    return written if message.created_at - written > LATE else message.created_at  # type: ignore[no-any-return]
+
+
 def timeline(messages: Sequence[Any], facts: Iterable[Fact] = ()) -> list[Item]:
     """Merge what was written with what happened, oldest first, and put a line where a day begins."""
-    items = [Item(message.created_at, message=message) for message in messages]
-    items += [Item(fact.at, fact=fact) for fact in facts]
+    items = [*_in_order(messages), *(Item(fact.at, fact=fact) for fact in facts)]
     items.sort(key=lambda item: item.at)
     shown: list[Item] = []
     today = ""
@@ -55,9 +69,24 @@ def timeline(messages: Sequence[Any], facts: Iterable[Fact] = ()) -> list[Item]:
     return shown
 
 
+def _in_order(messages: Sequence[Any]) -> list[Item]:
+    """Put messages in their places; those that a customer wrote in a row change places until they are in its order."""
+    items = sorted((Item(placed_at(message), message=message) for message in messages), key=lambda item: item.at)
+    for (_, inbound), row in groupby(items, key=lambda item: (item.message.conversation_id, _is_inbound(item))):
+        run = list(row)
+        if inbound:
+            for item, message in zip(run, sorted((one.message for one in run), key=written_at), strict=True):
+                item.message = message
+    return items
+
+
+def _is_inbound(item: Item) -> bool:
+    return bool(item.message.direction == "inbound")
+
+
 def _follows(before: Item, item: Item) -> bool:
     first, second = before.message, item.message
-    if first is None or second is None or second.created_at - first.created_at > TOGETHER:
+    if first is None or second is None or item.at - before.at > TOGETHER:
         return False
     if second.channel == "email" and not second.private:
         return False
@@ -121,3 +150,5 @@ _TELL: dict[str, Any] = {
     "conversation.status_changed": _status,
     "customer.merged": _merged,
 }
+
+FILTERS = (written_at, placed_at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["whatsapp", "email", "sms", "facebook", "instagram"]
 Action = Literal["retry", "window", "permanent", "account"]
@@ -61,6 +61,13 @@ class Field:
     choices: tuple[str, ...] = ()
 
 
+class Rate(NamedTuple):
+    """So many messages within so many seconds, and after a rest all of them at once."""
+
+    messages: int
+    seconds: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a channel lets us send. `text` counts in `text_unit`; 0 means no limit of the channel's own."""
@@ -73,6 +80,10 @@ class Limits:
     attachments: int = 10  # files in one message
     media: Mapping[str, int] = field(default_factory=dict)  # MIME type, "image/*" or "*/*" → bytes
     text_with_attachment: bool = True
+    rate: Rate | None = None  # what the provider takes of one account; None where it names none
+    media_rate: Rate | None = None  # the same for sound and video
+    person_rate: Rate | None = None  # the same for one person
+    at_once: int = 8  # messages of one account that may be under way together
     threads: bool = False  # a person may have several conversations at once, each a thread of its own
 
     def max_bytes(self, mime: str) -> int:

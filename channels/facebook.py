@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from channels import endpoints, fields, meta, untrusted
-from channels.base import Account, Callback, Field, Item, Kind, Limits, Media, Outgoing, Person, Reply, Sent
+from channels.base import Account, Callback, Field, Item, Kind, Limits, Media, Outgoing, Person, Rate, Reply, Sent
 from channels.contract import Channel
 from channels.messaging import download, errors, inbound, outbound
 from channels.messaging.outbound import Body, Part
@@ -57,7 +57,12 @@ class Messenger(Channel):
         ),
     )
     limits: ClassVar[Limits] = Limits(
-        text=LONGEST, window_hours=24, media={"*/*": 25 * MIB}, text_with_attachment=False
+        text=LONGEST,
+        window_hours=24,
+        media={"*/*": 25 * MIB},
+        text_with_attachment=False,
+        rate=Rate(40),  # 300 are taken, but above 40 the page's own inbox stops
+        media_rate=Rate(10),
     )
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from channels.base import (
     Media,
     Outgoing,
     Person,
+    Rate,
     Reply,
     Sent,
     Token,
@@ -105,6 +106,8 @@ class Instagram(Channel):
         text_unit="bytes",
         window_hours=24,
         text_with_attachment=False,
+        rate=Rate(100),
+        media_rate=Rate(10),
         media={
             **dict.fromkeys(PICTURES, 8 * MIB),
             **dict.fromkeys(("audio/aac", "audio/mp4", "audio/x-m4a", "audio/wav", "audio/x-wav"), 25 * MIB),

@@ -79,6 +79,12 @@ def take(redis: Redis, name: str, limit: int, period: float = 60.0) -> Verdict:
     return _allowed(limit, step, answer - lease.left * step)
 
 
+def draw(redis: Redis, name: str, limit: int, period: float = 60.0, tokens: int = 1) -> float:
+    """Take so many tokens together, at most all that the bucket holds; give 0, or the seconds until they are there."""
+    step = max(1, round(period * 1_000_000) // limit)
+    return max(0, -_ask(redis, name, step * min(tokens, limit), step * limit)) / 1_000_000
+
+
 def _size(lease: Lease | None, limit: int) -> int:
     """Decide how many tokens to take: twice as many as last time if those went at once, else one."""
     if lease is None or lease.left or monotonic() - lease.taken_at >= LEASE_SECONDS / 2:

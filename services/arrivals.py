@@ -23,11 +23,12 @@ from services import (
     messages,
     payloads,
     receipts,
+    same_people,
     threads,
 )
 from services.customer_fields import Record
 from services.customer_sync import Batch, Outcome
-from services.identities import Key
+from services.identities import Holder, Key
 from services.messages import Sender
 
 
@@ -140,15 +141,36 @@ def _customer(business: Business, account: ChannelAccount, person: Person) -> An
     keys = _address_keys(account, person)
     identities.lock(business.id, keys)
     holders = identities.holders(business.id, keys)
-    known = next((holders[key].customer_id for key in keys if key in holders), None)
+    owners = list(dict.fromkeys(holders[key].customer_id for key in keys if key in holders))
+    known = owners[0] if owners else None
+    if account.kind == "whatsapp" and person.scoped_id and owners:
+        known = _known_to_whatsapp(business, account, person, owners, holders)
     if known is None:
-        return _newcomer(business, person, keys)
-    missing = {key: known for key in keys if key not in holders}
-    identities.claim(business.id, missing)
+        return _newcomer(business, person, keys, holders)
+    identities.claim(business.id, {key: known for key in keys if key not in holders})
     return db.session.get_one(Customer, (business.id, known))
 
 
-def _newcomer(business: Business, person: Person, keys: list[Key]) -> Any:
+def _known_to_whatsapp(
+    business: Business, account: ChannelAccount, person: Person, owners: list[UUID], holders: dict[Key, Holder]
+) -> UUID | None:
+    """Say which of those who hold a person's scoped id or number this is; None for somebody new.
+
+    A number passes on to others, a scoped id never does: who is known by another one is not the one who writes now.
+    """
+    if Key("whatsapp", str(person.scoped_id)) in holders:
+        known, *others = owners
+        for other in others:
+            known = same_people.settle(business, known, other, person, holders)
+        return known
+    scoped = identities.scoped_ids(business.id, owners)
+    for former in scoped:
+        conversations.readdress(business, former, account, person.address, scoped[former])
+    return next((owner for owner in owners if owner not in scoped), None)
+
+
+def _newcomer(business: Business, person: Person, keys: list[Key], holders: dict[Key, Holder]) -> Any:
+    """Make a customer; what another one holds is shown as a plain field, and marked as shared there."""
     said = {
         "name": (person.name or person.username or person.phone or person.email or person.address)[:200],
         "phone": person.phone,
@@ -156,10 +178,12 @@ def _newcomer(business: Business, person: Person, keys: list[Key]) -> Any:
         "whatsapp_number": person.phone if any(key.kind == "whatsapp" for key in keys) else None,
     }
     work = Batch(business, [])
+    work.holders = holders
+    free = [key for key in keys if key not in holders]
     newcomer = work.create(
         Record({name: value for name, value in said.items() if value}), Outcome(0, "created"), contact_required=False
     )
-    work.claimed |= dict.fromkeys(keys, newcomer.id)
+    work.claimed |= dict.fromkeys(free, newcomer.id)
     work.write()
     return newcomer
 

@@ -95,6 +95,15 @@ def open_for(
     return opened
 
 
+def readdress(business: Business, customer_id: UUID, account: ChannelAccount, old: str, new: str) -> None:
+    """Answer a customer elsewhere from now on: their address on this account has become somebody else's."""
+    statement = text("""
+        UPDATE conversations SET address = :new WHERE business_id = :business_id AND customer_id = :customer_id
+        AND account_id = :account_id AND address = :old""")
+    params = {"business_id": business.id, "customer_id": customer_id, "account_id": account.id}
+    db.session.execute(statement, params | {"old": old, "new": new})
+
+
 def lock(business_id: UUID, customer_id: UUID) -> None:
     """Hold a customer's row until the commit: whoever changes their conversations waits for the others."""
     statement = text("SELECT 1 FROM customers WHERE business_id = :business_id AND id = :id FOR NO KEY UPDATE")

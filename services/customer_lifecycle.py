@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -118,23 +117,6 @@ _HELD = {
         WHERE m.{_MINE.replace("AND ", "AND m.")} ORDER BY a.id""",
     "events": f"""SELECT id, type, created_at FROM events WHERE {_MINE} AND body <> '' ORDER BY sequence""",
 }
-
-
-def duplicates(business: Business, customer: Any) -> Sequence[Any]:
-    """List other customers who show one of the same addresses."""
-    query = text("""
-        SELECT id, name, email, phone, whatsapp_number, external_id, created_at FROM customers
-        WHERE business_id = :business_id AND id <> :id
-          AND (email = :email OR phone = :phone OR whatsapp_number = :whatsapp_number) ORDER BY created_at LIMIT 10""")
-    params = {
-        "business_id": business.id,
-        "id": customer.id,
-        "email": customer.email,
-        "phone": customer.phone,
-        "whatsapp_number": customer.whatsapp_number,
-    }
-    with reading() as connection:
-        return connection.execute(query, params).all()
 
 
 def _lock_both(business: Business, *ids: UUID) -> dict[UUID, Person]:

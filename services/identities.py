@@ -96,6 +96,17 @@ def of_customers(business_id: UUID, customer_ids: Sequence[UUID]) -> list[tuple[
     return [(Key(row.kind, row.value, row.scope), row.customer_id) for row in rows]
 
 
+def is_scoped(key: Key) -> bool:
+    """Say whether a key of WhatsApp is a scoped id (`IE.1349…`) and not a number."""
+    return key.kind == "whatsapp" and "." in key.value
+
+
+def scoped_ids(business_id: UUID, customer_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Give the last WhatsApp scoped id of each of these customers who has one."""
+    held = of_customers(business_id, customer_ids)
+    return {customer_id: key.value for key, customer_id in held if is_scoped(key)}
+
+
 def claim(business_id: UUID, owners: Mapping[Key, UUID]) -> None:
     """Give handles that nobody holds to customers."""
     created_at = now()

@@ -16,7 +16,7 @@ import channels
 import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, payloads, receipts, threads, traces
+from services import channel_accounts, pacing, payloads, receipts, threads, traces
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
@@ -54,6 +54,9 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
         return None
     if account.state != "connected":
         message.next_attempt_at = now() + HELD
+        return None
+    if pause := pacing.pause(message, account):
+        message.next_attempt_at = now() + pause
         return None
     message.status, message.attempts = "sending", message.attempts + 1
     message.next_attempt_at = now() + LEASE

@@ -22,10 +22,6 @@ GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up un
 BEHIND = timedelta(seconds=60)  # the same while the queue holds any: asking again for those would only lengthen it
 
 
-def due_messages() -> None:
-    _ask_again("deliver_message", Message, Message.next_attempt_at, Message.status != "unknown")
-
-
 def lost_messages() -> None:
     _ask_again("trace_message", Message, Message.next_attempt_at, Message.status == "unknown")
 
@@ -121,7 +117,6 @@ def _days(setting: str) -> Callable[[], float]:
 # (every so many seconds, step)
 STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (1, step_replays),
-    (2, due_messages),
     (2, due_files),
     (10, lost_messages),
     (10, due_erasures),

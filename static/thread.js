@@ -6,22 +6,37 @@
   const atEnd = box => box.scrollHeight - box.scrollTop - box.clientHeight < 80;
   const latest = on => { const button = $('.jump'); if (button) button.hidden = !on; };
 
+  // A message that comes late goes to its place: where it came, or if that is long after, where it was written. What
+  // one customer wrote in a row stands in the order of writing, whatever happened in between.
+  const earlier = li => { do li = li.previousElementSibling; while (li && !li.dataset.at); return li; };
+  const after = (one, li) => one.dataset.by === li.dataset.by && one.dataset.written && li.dataset.written
+    ? one.dataset.written > li.dataset.written : one.dataset.at > li.dataset.at;
+  function place(li) {
+    let next;
+    for (let one = earlier(li); one; one = earlier(one)) {
+      if (after(one, li)) next = one; else if (one.matches('.m')) break;
+    }
+    if (!next) return;
+    if (next.dataset.at < li.dataset.at) li.dataset.at = next.dataset.at;
+    const line = next.previousElementSibling;
+    (line?.matches('.day') && line.dataset.day > day(li.dataset.at) ? line : next).before(li);
+  }
+  const named = on => on === day(Date.now()) ? 'Today' : on === day(Date.now() - 864e5) ? 'Yesterday'
+    : new Intl.DateTimeFormat('en-GB', {weekday: 'long', day: 'numeric', month: 'long', timeZone: 'UTC'}).format(new Date(on));
+
   // Messages come from a send, from the stream or from a page further back; each finds its place and its neighbours.
   alc.group = () => {
     const box = $('.msgs');
     if (!box) return;
+    $$(':scope > [data-at][data-into]', box).forEach(place);
     const items = $$(':scope > [data-at]', box);
     let before;
     for (const li of items) {
-      if (before && before.dataset.at > li.dataset.at && li.dataset.into) { // came late: to its place
-        const next = items.find(one => one !== li && one.dataset.at > li.dataset.at);
-        if (next) next.before(li);
-      }
-      const today = day(li.dataset.at);
-      if (li.dataset.into && !$(`.day[data-day="${today}"]`, box)) {
+      const on = day(li.dataset.at);
+      if (li.dataset.into && !$(`.day[data-day="${on}"]`, box)) {
         const line = Object.assign(document.createElement('li'), {className: 'day'});
-        line.dataset.day = today;
-        line.append(Object.assign(document.createElement('time'), {dateTime: today, textContent: 'Today'}));
+        line.dataset.day = on;
+        line.append(Object.assign(document.createElement('time'), {dateTime: on, textContent: named(on)}));
         li.before(line);
       }
       const joins = before?.dataset.by && before.dataset.by === li.dataset.by && before.nextElementSibling === li && !li.matches('.mail')
@@ -61,7 +76,7 @@
       const fresh = [];
       for (const change of changes) for (const node of change.addedNodes) {
         const replaced = [...change.removedNodes].some(gone => gone.id === node.id);
-        if (node.dataset?.say && node.dataset.into && !replaced && Date.now() - Date.parse(node.dataset.at) < 60000) fresh.push(node);
+        if (node.dataset?.say && node.dataset.into && !replaced && Date.now() - Date.parse(node.dataset.version) < 60000) fresh.push(node);
       }
       fresh.forEach(alc.hear);
       alc.group();

@@ -18,11 +18,11 @@ from services import (
     attachments,
     conversation_lists,
     conversations,
-    customer_lifecycle,
     drafts,
     history,
     messages,
     reach,
+    same_people,
 )
 
 routes = Blueprint("threads", __name__)
@@ -87,7 +87,7 @@ def thread_values(conversation: Conversation) -> dict[str, Any]:
         "customer": customer,
         "open_number": conversation.number,
         "history": past,
-        "duplicates": customer_lifecycle.duplicates(g.business, customer),
+        "duplicates": same_people.duplicates(g.business, customer),
         "composer": composer(conversation),
     } | _stretch(conversation)
 

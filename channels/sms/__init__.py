@@ -19,6 +19,7 @@ from channels.base import (
     Limits,
     Media,
     Outgoing,
+    Rate,
     Receipt,
     Reply,
     Sent,
@@ -94,6 +95,7 @@ class Sms(Channel):
     paste_suffix: ClassVar[str] = "#rc=3&rp=all"
     limits: ClassVar[Limits] = Limits(
         text=LONGEST,
+        rate=Rate(10),  # most senders' own pace; for slower ones Twilio keeps a queue of some hours
         media=dict.fromkeys(
             ("image/*", "audio/*", "video/*", "application/pdf", "text/vcard", "text/x-vcard", "text/calendar"),
             MEDIA_TOTAL,

@@ -19,6 +19,7 @@ from channels.base import (
     Limits,
     Media,
     Outgoing,
+    Rate,
     Reply,
     Sent,
 )
@@ -61,6 +62,8 @@ class WhatsApp(Channel):
         caption=outbound.CAPTION,
         window_hours=24,
         templates=True,
+        rate=Rate(80),
+        person_rate=Rate(10, 60),  # one each 6 s; 45 at once are taken, but lent: the next ones wait for all of them
         media={
             **dict.fromkeys(("image/jpeg", "image/png"), 5 * MIB),
             "image/webp": 500 * KIB,

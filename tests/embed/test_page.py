@@ -457,3 +457,12 @@ def test_the_terms_tell_the_page_what_it_needs_and_no_more(crm: Crm, joe: Any) -
     page = crm.visit(joe).page.text
     [terms] = re.findall(r'id="terms">([^<]+)<', page)
     assert set(json.loads(terms)) == {"customer_id", "scope", "expires_at", "expires_in", "after", "origins"}
+
+
+def test_a_message_that_comes_late_stands_where_it_was_written_and_below_its_conversations_divider(
+    crm: Crm, joe: Any
+) -> None:
+    crm.says(joe, "Second", at=now() - timedelta(seconds=1))
+    crm.says(joe, "First", at=now() - timedelta(days=1))
+    shown = crm.open(crm.token(joe)).text
+    assert shown.index('id="conversation-') < shown.index(">First<") < shown.index(">Second<")

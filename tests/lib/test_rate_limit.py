@@ -91,3 +91,11 @@ def test_the_process_forgets_full_buckets_before_it_holds_too_many(
     for _ in range(1000):
         rate_limit.take(nowhere, f"test:{uuid7()}", 5, period=3600)
     assert len(rate_limit._buckets) <= 100
+
+
+@pytest.mark.parametrize("which", ["valkey", "nowhere"])
+def test_tokens_that_are_drawn_together_are_there_or_are_waited_for(which: str, request: pytest.FixtureRequest) -> None:
+    redis, name = request.getfixturevalue(which), f"test:{uuid7()}"
+    assert [rate_limit.draw(redis, name, 5, 300, tokens) for tokens in (3, 2)] == [0, 0]
+    assert 110 < rate_limit.draw(redis, name, 5, 300, 2) <= 120, "two tokens, one a minute"
+    assert 290 < rate_limit.draw(redis, name, 5, 300, 99) <= 300, "no more than there can ever be"
