@@ -88,17 +88,18 @@ def fill_demo(json: bool) -> None:
 @click.option("--business", "business_id", default="", help="Its id, or its name; the first one when left out.")
 @click.option("--secret", default="", help="Sign with this; made up when left out.")
 @click.option("--events", default="", help="Only these types, with commas between.")
-def listen_here(url: str, business_id: str, secret: str, events: str) -> None:
+@click.option("--json", "json", is_flag=True, help="Print one JSON object a line.")
+def listen_here(url: str, business_id: str, secret: str, events: str, json: bool) -> None:
     """Forward a business's webhooks to this machine, until Ctrl-C, with no tunnel."""
     with _refusals():
         made = _business(business_id) if business_id else businesses.first()
         key, text = keys.create(made, "flask listen", ["messages:read"], expires_at=now() + timedelta(days=1))
         db.session.commit()
-    base_url = f"http://127.0.0.1:{current_app.extensions['settings'].port}/functions/v1"
+    source = listen.Source(f"http://127.0.0.1:{current_app.extensions['settings'].port}/functions/v1", text, events)
     try:
-        listen.run(base_url, text, url, secret=secret, events=events, say=click.echo)
+        listen.run(source, url, secret=secret, as_json=json, say=click.echo)
     except KeyboardInterrupt:
-        click.echo()
+        click.echo(err=True)
     finally:
         keys.revoke(made, key)
         db.session.commit()

@@ -24,12 +24,18 @@ from services import keys as api_keys
 
 log = structlog.get_logger()
 
-AGENTS = "agents"  # an audience
-SYSTEMS = "systems"  # likewise, of API keys; every other one is the id of the customer whom an embed shows
+AGENTS = "agents"  # an audience; API keys are `Systems`, and every other one is the customer whom an embed shows
 MOST_READ = 2000  # events in one go
 MOST_SHOWN = 500  # fragments; a screen that missed more fetches itself anew
 START_AFRESH = b"event: reset\n\n"
 SEEN_EVERY = 10.0  # seconds between two notes that an iframe is still there
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """An audience: the API keys that hear of these types, just as `GET /api-events` tells of them."""
+
+    types: frozenset[str] = events.LOGGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,9 @@ def _after() -> int | None:
 
 
 def _missed(business_id: UUID, audience: Hashable, after: int | None, until: int) -> bytes:
-    """Give what came before the hub serves the stream."""
+    """Give what came before the hub serves the stream; a program that asks for nothing hears where it stands."""
+    if after is None and isinstance(audience, Systems):
+        return _frame(until, "")
     if after is None or after >= until:
         return b""
     customer_id = audience if isinstance(audience, UUID) else None
@@ -80,8 +88,8 @@ def _missed(business_id: UUID, audience: Hashable, after: int | None, until: int
 
 def _frames(audience: Hashable, newest: int, rows: Sequence[Any]) -> bytes:
     """Render events for one audience; of several that say the same of one thing, the last is enough."""
-    if audience == SYSTEMS:
-        return _reset(newest) if len(rows) > MOST_READ else _events(rows)
+    if isinstance(audience, Systems):
+        return _reset(newest) if len(rows) > MOST_READ else _events(audience, rows)
     if audience != AGENTS:
         rows = [row for row in rows if row.customer_id == audience] if len(rows) <= MOST_READ else rows
     last = {(row.type, row.message_id or row.conversation_id or row.customer_id): row for row in rows}
@@ -92,11 +100,16 @@ def _frames(audience: Hashable, newest: int, rows: Sequence[Any]) -> bytes:
     return b"".join(_frame(row.sequence, render(row)) for row in shown)
 
 
-def _events(rows: Sequence[Any]) -> bytes:
-    """Write events as webhooks carry them."""
-    told = [row.sequence for row in rows if row.type in events.TYPES]
+def _events(audience: Systems, rows: Sequence[Any]) -> bytes:
+    """Write events as webhooks carry them; what is not told moves the sequence on."""
+    told = [row.sequence for row in rows if row.type in audience.types]
     found = news.bodies(rows[0].business_id, told) if told else ()
-    return b"".join(b"id: %d\nevent: %s\ndata: %s\n\n" % (row.sequence, row.type.encode(), row.body) for row in found)
+    frames = [
+        b"id: %d\nevent: %s\ndata: %s\n\n" % (row.sequence, row.type.encode(), events.envelope(row)) for row in found
+    ]
+    if rows and rows[-1].sequence not in told:
+        frames.append(_frame(rows[-1].sequence, ""))
+    return b"".join(frames)
 
 
 def _frame(sequence: int, html: str | None) -> bytes:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from errors import Invalid, NotFound
 from lib import cursors
 from models import Attempt, Business, Delivery, Event, WebhookEndpoint, db, now, reading
-from services import payloads
+from services import events, payloads
 
 STATES = ("pending", "delivered", "failed")
 
@@ -178,7 +178,7 @@ def shows(delivery: Delivery) -> dict[str, Any]:
 
 def body(delivery: Delivery) -> dict[str, Any] | None:
     """Give what was sent; None once its customer was erased."""
-    return orjson.loads(delivery.event.body) if delivery.event.body else None
+    return orjson.loads(delivery.event.body) if events.tells(delivery.event.body) else None
 
 
 def shows_attempt(attempt: Attempt) -> dict[str, Any]:

@@ -8,7 +8,7 @@ when its answer shows the stamps. See docs/decisions/0003-order.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,7 +40,11 @@ TYPES = {
 }
 # Facts that only open screens hear of: they have a place in the order and no body.
 SCREEN_TYPES = {"message.noted", "message.queued", "message.changed", "conversation.changed"}
+LOGGED = frozenset(TYPES) - {"webhook.test"}  # what the log tells unless it is asked for tests, too
 MAX_BODY = 100_000  # bytes; Express refuses bodies over 102,400 and a refusal is not retried
+# There is something to tell while the body is an envelope: a fact for screens has none, and erasure overwrites it.
+ERASED = b'{"erased":true}'
+TELLS = """substr(body, 1, 6) = '{"id":'"""  # in SQL, of the table events
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -117,11 +121,21 @@ def write_test(business_id: UUID, data: dict[str, Any], kind: str = "webhook.tes
     return Event(**columns)
 
 
-def page(business_id: UUID, *, after: int, types: list[str] | None, limit: int) -> list[Event]:
-    """Give the events after a sequence, oldest first; tests only to those who name them."""
+def page(business_id: UUID, *, after: int, types: Collection[str] = LOGGED, limit: int) -> list[Event]:
+    """Give the events of these types after a sequence, oldest first; tests only to those who name them."""
     query = select(Event).where(Event.business_id == business_id, Event.sequence > after)
-    query = query.where(Event.type.in_(types or TYPES.keys() - {"webhook.test"}))
+    query = query.where(Event.type.in_(types))
     return list(db.session.scalars(query.order_by(Event.sequence).limit(limit)))
+
+
+def tells(body: bytes) -> bool:
+    """Say whether a stored body is one that a receiver may get; in SQL this is `TELLS`."""
+    return body.startswith(b'{"id":')
+
+
+def envelope(row: Any) -> bytes:
+    """Give an event as the log tells it: the webhook's very bytes, or the envelope with null `data` once erased."""
+    return row.body if tells(row.body) else render_body(row.business_id, row.id, row.type, row.created_at, None)
 
 
 def last_sequence(business_id: UUID) -> int:
@@ -216,7 +230,7 @@ def _render(business_id: UUID, facts: list[_Fact], at: datetime, first: int) -> 
     return rows
 
 
-def render_body(business_id: UUID, event_id: UUID, kind: str, at: datetime, data: dict[str, Any]) -> bytes:
+def render_body(business_id: UUID, event_id: UUID, kind: str, at: datetime, data: dict[str, Any] | None) -> bytes:
     """Write the envelope: a fixed point of JavaScript's parse and stringify, and never over `MAX_BODY` bytes."""
     envelope = {
         "id": str(event_id),
@@ -227,7 +241,7 @@ def render_body(business_id: UUID, event_id: UUID, kind: str, at: datetime, data
     }
     body = js_json.dumps(envelope)
     room = MAX_BODY // 2
-    while len(body) > MAX_BODY and room > 64:
+    while data and len(body) > MAX_BODY and room > 64:
         body = js_json.dumps(envelope | {"data": _shorten(data, room)})
         room //= 2
     return body

@@ -18,12 +18,12 @@ _ALL, _MINE = text(_AFTER.format(mine="")), text(_AFTER.format(mine=" AND custom
 
 
 _BODIES = text("""
-    SELECT sequence, id, type, body FROM events
-    WHERE business_id = :business_id AND sequence = ANY(:sequences) AND body <> '' ORDER BY sequence""")
+    SELECT business_id, sequence, id, type, created_at, body FROM events
+    WHERE business_id = :business_id AND sequence = ANY(:sequences) ORDER BY sequence""")
 
 
 def bodies(business_id: UUID, sequences: Collection[int]) -> Sequence[Any]:
-    """Give the webhook bodies of some events, as far as they have one."""
+    """Give some events with their bodies, as `events.envelope` takes them."""
     with reading() as connection:
         return connection.execute(_BODIES, {"business_id": business_id, "sequences": list(sequences)}).all()
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 import jobs
 from errors import Invalid, NotFound
 from lib.ids import uuid7
-from models import Business, Delivery, Replay, WebhookEndpoint, db, now, reading
+from models import Business, Delivery, Replay, WebhookEndpoint, db, now
 from services import events, payloads
 
 STEP = 1000  # deliveries
@@ -63,10 +63,12 @@ def start(
     return replay
 
 
-def get(business: Business, replay_id: UUID) -> Replay:
+def get(business: Business, replay_id: UUID, endpoint: WebhookEndpoint | None = None) -> Replay:
+    """Get a replay, of one endpoint where one is named."""
     replay = db.session.get(Replay, (business.id, replay_id))
-    if replay is None:
-        raise NotFound("No replay of this business has that id.", code="replay_not_found")
+    if replay is None or (endpoint and replay.endpoint_id != endpoint.id):
+        whose = "webhook" if endpoint else "business"
+        raise NotFound(f"No replay of this {whose} has that id.", code="replay_not_found")
     return replay
 
 
@@ -77,6 +79,8 @@ def page(business: Business, endpoint: WebhookEndpoint, limit: int = 20) -> Sequ
 
 def stop(replay: Replay) -> None:
     """Take no further step, and take back what nobody has begun to send; what is under way goes out."""
+    db.session.flush()
+    db.session.refresh(replay, with_for_update=True)  # waits for a step that is being taken, and counts it
     if replay.state == "running" or outcome(replay)["pending"]:
         replay.state, replay.finished_at = "stopped", now()
         taken_back = db.session.scalars(text(_TAKE_BACK), _params(replay) | {"id": replay.id}).all()
@@ -85,10 +89,18 @@ def stop(replay: Replay) -> None:
 
 def outcome(replay: Replay) -> dict[str, int]:
     """Count its deliveries by what became of them: `pending`, `delivered`, `failed`."""
-    with reading() as connection:
-        found = connection.execute(text(_OUTCOME), _params(replay) | {"id": replay.id})
-        counted: dict[str, int] = {row[0]: row[1] for row in found}
-    return {"pending": 0, "delivered": 0, "failed": 0} | counted
+    return outcomes([replay])[replay.id]
+
+
+def outcomes(found: Sequence[Replay]) -> dict[UUID, dict[str, int]]:
+    """Count likewise for several replays of one business in one read, this transaction's own changes included."""
+    counted = {replay.id: {"pending": 0, "delivered": 0, "failed": 0} for replay in found}
+    if found:
+        endpoints = list({replay.endpoint_id for replay in found})
+        params = {"business_id": found[0].business_id, "endpoint_ids": endpoints, "ids": list(counted)}
+        for row in db.session.execute(text(_OUTCOMES), params | {"first": min(counted)}):
+            counted[row.replay_id][row.state] = row.number
+    return counted
 
 
 def count(replay: Replay) -> int:
@@ -106,7 +118,13 @@ def step() -> None:
             _advance(replay)
 
 
-def shows(replay: Replay) -> dict[str, Any]:
+def shows(*found: Replay) -> list[dict[str, Any]]:
+    """Give replays as the API shows them, with what became of the deliveries that they have made so far."""
+    counted = outcomes(found)
+    return [_shows(replay) | counted[replay.id] for replay in found]
+
+
+def _shows(replay: Replay) -> dict[str, Any]:
     return {
         "id": str(replay.id),
         "webhook_id": str(replay.endpoint_id),
@@ -122,26 +140,27 @@ def shows(replay: Replay) -> dict[str, Any]:
 
 
 # Ids rise with time, so that the log's index finds a replay's deliveries behind those that were there before it.
-_OUTCOME = """SELECT state, count(*) AS count FROM deliveries WHERE business_id = :business_id
-    AND endpoint_id = :endpoint_id AND id > :id AND replay_id = :id GROUP BY state"""
+_OUTCOMES = """SELECT replay_id, state, count(*) AS number FROM deliveries WHERE business_id = :business_id
+    AND endpoint_id = ANY(:endpoint_ids) AND id > :first AND replay_id = ANY(:ids) GROUP BY replay_id, state"""
 # Whose lease runs has a next attempt ahead.
 _TAKE_BACK = """DELETE FROM deliveries WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id > :id
     AND replay_id = :id AND state = 'pending' AND attempt_count = 0 AND next_attempt_at <= clock_timestamp()
     RETURNING 1"""
 _SOURCES = {
-    "chosen": """SELECT sequence FROM events WHERE business_id = :business_id AND sequence = ANY(:chosen)
-        AND sequence > :after""",
+    "chosen": f"""SELECT sequence FROM events WHERE business_id = :business_id AND sequence = ANY(:chosen)
+        AND sequence > :after AND {events.TELLS}""",
     # What has been delivered since, or is on its way, did not fail any more.
-    "failed": """SELECT DISTINCT d.event_sequence AS sequence FROM deliveries d
+    "failed": f"""SELECT DISTINCT d.event_sequence AS sequence FROM deliveries d
+        JOIN events e ON e.business_id = d.business_id AND e.sequence = d.event_sequence AND {events.TELLS}
         WHERE d.endpoint_id = :endpoint_id AND d.state = 'failed' AND d.event_sequence > :after AND d.reason <> 'test'
         AND d.created_at BETWEEN :since AND :until AND NOT EXISTS (
             SELECT FROM deliveries later WHERE later.business_id = d.business_id AND later.id > d.id
             AND later.event_sequence = d.event_sequence AND later.endpoint_id = d.endpoint_id
             AND later.state IN ('delivered', 'pending'))""",
-    "events": """SELECT e.sequence FROM events e JOIN webhook_endpoints w ON w.id = :endpoint_id
+    "events": f"""SELECT e.sequence FROM events e JOIN webhook_endpoints w ON w.id = :endpoint_id
         WHERE e.business_id = :business_id AND e.sequence > :after AND e.created_at BETWEEN :since AND :until
-        AND e.body <> '' AND e.type = ANY(w.events) AND e.type <> 'webhook.test'
-        AND (w.channels = '{}' OR e.channel IS NULL OR e.channel = ANY(w.channels))
+        AND {events.TELLS} AND e.type = ANY(w.events) AND e.type <> 'webhook.test'
+        AND (w.channels = '{{}}' OR e.channel IS NULL OR e.channel = ANY(w.channels))
         AND (w.direction IS NULL OR e.direction IS NULL OR e.direction = w.direction)""",
 }
 
@@ -150,16 +169,17 @@ def _advance(replay: Replay) -> None:
     query = f"{_SOURCES[replay.what]} ORDER BY sequence LIMIT {STEP}"
     sequences = list(db.session.scalars(text(query), _params(replay)))
     if sequences:
-        _deliver(replay, sequences)
-        replay.after, replay.done = sequences[-1], replay.done + len(sequences)
+        replay.after, replay.done = sequences[-1], replay.done + _deliver(replay, sequences)
     if len(sequences) < STEP:
         replay.state, replay.finished_at = "done", now()
 
 
-def _deliver(replay: Replay, sequences: Sequence[int]) -> None:
-    query = text("""
+def _deliver(replay: Replay, sequences: Sequence[int]) -> int:
+    """Make the deliveries and give their number. The events are held, so that none is erased before we are done."""
+    query = text(f"""
         SELECT sequence, type, coalesce(conversation_id, customer_id) AS order_key FROM events
-        WHERE business_id = :business_id AND sequence = ANY(:sequences) ORDER BY sequence""")
+        WHERE business_id = :business_id AND sequence = ANY(:sequences) AND {events.TELLS}
+        ORDER BY sequence FOR SHARE""")
     found = db.session.execute(query, {"business_id": replay.business_id, "sequences": list(sequences)})
     at = now()
     rows = [
@@ -168,6 +188,7 @@ def _deliver(replay: Replay, sequences: Sequence[int]) -> None:
     ]
     events.write(Delivery, _COLUMNS, rows)
     jobs.ring("webhooks", replay.endpoint_id)
+    return len(rows)
 
 
 _COLUMNS = (

@@ -15,13 +15,14 @@ import orjson
 from flask import current_app
 
 from lib import signing
+from lib.headers import TRANSPORT
 from services import events
 
 CHANNELS = ("whatsapp", "email", "sms", "facebook", "instagram")
 DIRECTIONS = ("inbound", "outbound")
 POLICIES = ("standard", "extended")
 MAX_HEADERS = 20
-_RESERVED_HEADERS = {"host", "content-length", "content-type", "connection", "transfer-encoding", "user-agent"}
+_RESERVED_HEADERS = TRANSPORT | {"content-type", "user-agent"}
 
 
 def seal(text: str) -> str:

@@ -101,9 +101,14 @@ class Replay(Shown):
     what: Literal["chosen", "failed", "events"]
     since: ShownTime | None
     until: ShownTime
-    total: int
-    done: int
-    state: Literal["running", "done", "stopped"]
+    total: int = Field(description="Deliveries that it makes in all.")
+    done: int = Field(description="Deliveries made so far; what became of them is counted below.")
+    pending: int = Field(description="Made, and not settled yet: on their way, or waiting for their next attempt.")
+    delivered: int
+    failed: int
+    state: Literal["running", "done", "stopped"] = Field(
+        description="`done` says that all deliveries are made; they have arrived once `pending` is 0, too."
+    )
     created_at: ShownTime
     finished_at: ShownTime | None
 
@@ -148,10 +153,10 @@ def show_replays(query: ReplaysQuery) -> Response:
     With `id` this is one replay and how far it is.
     """
     if query.id:
-        return answers.show({"success": True, "replay": replays.shows(replays.get(g.business, query.id))})
+        return answers.show(_shown(replays.get(g.business, query.id)))
     endpoints = [webhooks.get(g.business, query.webhook_id)] if query.webhook_id else webhooks.page(g.business)
-    found = [replays.shows(row) for endpoint in endpoints for row in replays.page(g.business, endpoint)]
-    return answers.show({"replays": found})
+    found = [row for endpoint in endpoints for row in replays.page(g.business, endpoint)]
+    return answers.show({"replays": replays.shows(*found)})
 
 
 @routes.post("/api-webhook-replays", scope="admin", answer=ReplayAnswer, status=202, errors=(404,))
@@ -173,7 +178,7 @@ def replay(body: ReplayBody) -> Response:
     )
     if not body.dry_run:
         audit.note(g.business.id, "webhook.replayed", g.caller, endpoint.id, total=begun.total, what=begun.what)
-    return answers.commit(lambda: {"success": True, "replay": replays.shows(begun)}, 202)
+    return answers.commit(lambda: _shown(begun), 202)
 
 
 @routes.delete("/api-webhook-replays", scope="admin", answer=ReplayAnswer, errors=(404,))
@@ -184,7 +189,13 @@ def stop(query: ReplayQuery) -> Response:
     """
     running = replays.get(g.business, query.id)
     replays.stop(running)
-    return answers.commit(lambda: {"success": True, "replay": replays.shows(running)})
+    audit.note(g.business.id, "webhook.replay_stopped", g.caller, running.endpoint_id, done=running.done)
+    return answers.commit(lambda: _shown(running))
+
+
+def _shown(replay: Any) -> dict[str, Any]:
+    (shown,) = replays.shows(replay)
+    return {"success": True, "replay": shown}
 
 
 def _one(delivery_id: Any) -> dict[str, Any]:

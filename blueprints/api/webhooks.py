@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from flask import Response, g
 from pydantic import Field
 
-from blueprints import answers
+from blueprints import answers, webhook_addresses
 from blueprints.api.parsing import Body, Id, Query, said
 from blueprints.api.routing import Routes
 from blueprints.api.shapes import ChannelKind, Deleted, Done, Shown, Time
@@ -109,6 +109,7 @@ def create(body: NewWebhook) -> Response:
 
     The answer alone shows the `secret` that signs what we send.
     """
+    webhook_addresses.check(body.url)
     endpoint, secret = webhooks.create(g.business, **_fields(body))
     audit.note(g.business.id, "webhook.created", g.caller, endpoint.id, name=endpoint.name, url=endpoint.url)
     return answers.commit(lambda: {"success": True, "webhook": webhooks.shows(endpoint) | {"secret": secret}}, 201)
@@ -118,6 +119,8 @@ def create(body: NewWebhook) -> Response:
 def change(query: WebhookQuery, body: WebhookChange) -> Response:
     """Change a webhook"""
     endpoint, fields = webhooks.get(g.business, query.id), _fields(body)
+    if "url" in fields:
+        webhook_addresses.check(fields["url"], endpoint.url)
     paused, rotate = fields.pop("paused", None), fields.pop("rotate_secret", False)
     webhooks.change(endpoint, **fields)
     if paused:

@@ -15,7 +15,7 @@ from blueprints.settings import webhook_views
 from errors import AppError, Invalid, NotFound
 from lib.ids import is_uuid
 from models import Delivery, WebhookEndpoint, db, now
-from services import audit, delivery_log, replays, webhooks
+from services import audit, delivery_log, events, replays, webhooks
 
 routes = Blueprint("webhook_detail", __name__, url_prefix="/settings/webhooks")
 
@@ -69,6 +69,8 @@ def delivery(endpoint_id: UUID, delivery_id: UUID) -> str:
 def body(endpoint_id: UUID, delivery_id: UUID) -> Response:
     """Give the bytes that were sent, to verify their signature."""
     sent = _get(endpoint_id, delivery_id)[1].event.body
+    if not events.tells(sent):
+        raise NotFound("What was sent has been erased with its customer.", code="erased")
     headers = {"Content-Disposition": 'attachment; filename="body.json"', "Cache-Control": "no-store"}
     return Response(sent, content_type="application/json", headers=headers)
 
@@ -86,6 +88,8 @@ def replay(endpoint_id: UUID) -> Response | tuple[str, int]:
     endpoint, form = webhooks.get(g.business, endpoint_id), request.form
     chosen = [UUID(text) for text in form.getlist("delivery") if is_uuid(text)]
     try:
+        if not chosen and "what" not in form:  # without a script nothing greys the button out
+            raise Invalid("Nothing is ticked. Tick deliveries in the log, or choose here what to send again.")
         if chosen:
             begun = replays.start(g.business, endpoint, delivery_ids=chosen[:1000], by=current_user.name)
         else:
@@ -102,7 +106,8 @@ def replay(endpoint_id: UUID) -> Response | tuple[str, int]:
 @routes.post("/<uuid:endpoint_id>/replays/<uuid:replay_id>/stop")
 def stop(endpoint_id: UUID, replay_id: UUID) -> Response | str:
     """Take back what has not gone out yet."""
-    endpoint, running = webhooks.get(g.business, endpoint_id), replays.get(g.business, replay_id)
+    endpoint = webhooks.get(g.business, endpoint_id)
+    running = replays.get(g.business, replay_id, endpoint)
     replays.stop(running)
     audit.note(g.business.id, "webhook.replay_stopped", current_user, endpoint.id, done=running.done)
     db.session.commit()
@@ -142,10 +147,9 @@ def _replay_form(endpoint: WebhookEndpoint, problem: AppError | None = None) -> 
     window = request.values.get("window", "failing")
     total = 0
     try:
-        if problem is None:
-            total = replays.start(g.business, endpoint, **_window(endpoint), dry_run=True).total
+        total = replays.start(g.business, endpoint, **_window(endpoint), dry_run=True).total
     except Invalid as exc:
-        problem = exc
+        problem = problem or exc
     values = {
         "endpoint": endpoint,
         "total": total,

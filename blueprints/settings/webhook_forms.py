@@ -1,4 +1,4 @@
-"""What a webhook's form holds: read into the fields of the service, shown again as it was typed, and judged by address.
+"""What a webhook's form holds: read into the fields of the service, shown again as it was typed, its address judged.
 
 Shared by the pages of Webhooks and of CRM Integration.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from flask import current_app, request
+from flask import request
 
+from blueprints import webhook_addresses
 from errors import AppError, Invalid
-from lib import fetch, signing
+from lib import signing
 from models import WebhookEndpoint
 from services import events, webhooks
 
@@ -26,7 +27,6 @@ POLICIES = {
 }
 DIRECTIONS = {"": "Both ways", "inbound": "Inbound only", "outbound": "Outbound only"}
 SPARE_HEADERS = 2  # empty lines for more
-_NEARBY = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
 def read(endpoint: WebhookEndpoint | None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read_call(endpoint: WebhookEndpoint | None) -> dict[str, Any]:
     """Read what a call depends on: the address, the headers, the time-out and, before it is saved, the secret."""
     form = request.form
     said: dict[str, Any] = {"url": _text("url")}
-    check_address(said["url"], endpoint.url if endpoint else "")
+    webhook_addresses.check(said["url"], endpoint.url if endpoint else "")
     if "header_name" in form:
         said["headers"] = _headers(endpoint)
     if "timeout" in form:
@@ -86,21 +86,6 @@ def choices() -> dict[str, Any]:
     return {"groups": GROUPS, "meanings": events.TYPES, "policies": POLICIES, "directions": DIRECTIONS}
 
 
-def check_address(url: str, known: str = "") -> None:
-    """Refuse an address that we would not call; what a name leads to is judged at every call, as it may change."""
-    policy = fetch.Policy(networks=tuple(current_app.extensions["settings"].webhook_allowed_networks))
-    if not url:
-        raise Invalid("Enter the address that we shall post to.", field="url")
-    try:
-        target = fetch.check_url(url, policy)
-        if target.host == "localhost" or target.host.endswith(".localhost"):
-            fetch.check_url(f"http://127.0.0.1:{target.port}/", policy)
-    except fetch.Refused as exc:
-        raise Invalid(str(exc), code="address_refused", field="url") from None
-    if target.scheme == "http" and url != known and not _is_nearby(target.host):
-        raise Invalid("Use https:// for a public host: what we send is personal data.", field="url")
-
-
 def problem_of(problem: AppError) -> AppError:
     """Give an error as it reads beside its field: without the field's name in front."""
     text = problem.message.removeprefix(f"{problem.field}: ")
@@ -131,7 +116,3 @@ def _headers(endpoint: WebhookEndpoint | None) -> dict[str, str]:
         elif text.strip():
             raise Invalid("headers: a value needs the name of its header", field="headers")
     return found
-
-
-def _is_nearby(host: str) -> bool:
-    return "." not in host or host.endswith(_NEARBY) or host.rpartition(".")[2].isdigit()

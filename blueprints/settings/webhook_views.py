@@ -114,7 +114,7 @@ def rows(endpoint: WebhookEndpoint) -> dict[str, Any]:
 def delivery(shown: Delivery) -> dict[str, Any]:
     tries = delivery_log.attempts(g.business, shown.id)
     sent, last = shown.event.body, tries[-1] if tries else None
-    erased = not sent or sent.startswith(b'{"erased"')
+    erased = not events.tells(sent)
     headers = last.request_headers if last else {}
     timestamp, signature = headers.get("X-Webhook-Timestamp", ""), headers.get("X-Webhook-Signature", "")
     schedule = deliveries.SCHEDULES[shown.endpoint.policy]

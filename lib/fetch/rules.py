@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import idna
 
+from lib.headers import TRANSPORT
+
 Kind = Literal["dns", "refused", "tls", "timeout", "reset", "blocked", "redirect", "too_large", "protocol"]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -207,14 +209,11 @@ def vet(target: Target, addresses: Iterable[str], policy: Policy) -> None:
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Give the headers back if none can break out of its line or bend the request; raise `Refused`."""
     for name, value in headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in _OURS:
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or name.lower() in TRANSPORT:
             raise Refused(f"The header {name[:100]!r} cannot be set.")
         if not re.fullmatch(r"[\t\x20-\x7e\xa0-\xff]*", value):
             raise Refused(f"The value of the header {name} has characters that a header cannot carry.")
     return dict(headers)
-
-
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect"})
 
 
 def _host(text: str) -> str:

@@ -473,6 +473,41 @@ def test_a_replay_that_is_stopped_takes_back_what_has_not_gone_out(
     assert "5 deliveries will be sent" in plain(admin.get(f"{here}/replays/new"))
 
 
+@pytest.mark.parametrize("form", [{}, {"delivery": "nonsense"}], ids=["nothing", "nonsense"])
+def test_nothing_ticked_sends_nothing(
+    alice: Somebody, admin: Browser, receiver: Receiver, form: dict[str, str]
+) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    tell(alice.business, "Ann")
+    db.session.execute(text("UPDATE deliveries SET state = 'failed' WHERE endpoint_id = :id"), {"id": endpoint.id})
+    db.session.commit()
+    answer = admin.post(f"{HOOKS}/{endpoint.id}/replays", **form)
+    assert answer.status_code == 422
+    assert "Nothing is ticked." in plain(answer)
+    assert "1 delivery will be sent" in plain(answer)  # once they say so
+    assert replays.page(alice.business, endpoint) == []
+
+
+def test_a_replay_is_stopped_under_its_own_webhook_alone(alice: Somebody, admin: Browser, receiver: Receiver) -> None:
+    endpoint, other = subscribe(alice.business, receiver.url()), subscribe(alice.business, receiver.url())
+    begun = replays.start(alice.business, endpoint)
+    db.session.commit()
+    assert admin.post(f"{HOOKS}/{other.id}/replays/{begun.id}/stop").status_code == 404
+    assert begun.state == "running"
+    assert actions(alice) == []
+
+
+def test_the_bytes_of_an_erased_delivery_are_gone(alice: Somebody, admin: Browser, receiver: Receiver) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    tell(alice.business, "Ann")
+    (delivery,) = db.session.scalars(select(Delivery).where(Delivery.endpoint_id == endpoint.id))
+    delivery.event.body = events.ERASED
+    db.session.commit()
+    here = f"{HOOKS}/{endpoint.id}/deliveries/{delivery.id}"
+    assert admin.get(f"{here}/body.json").status_code == 404
+    assert "erased" in plain(admin.get(here))
+
+
 def test_the_log_is_filtered_by_state_event_and_id(alice: Somebody, admin: Browser, receiver: Receiver) -> None:
     endpoint = subscribe(alice.business, receiver.url())
     tell(alice.business, "Joe", "Ann")
