@@ -148,7 +148,7 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
 
 
 def greet_account(business_id: str, account_id: str) -> None:
-    """Ask a provider for an account's events and templates, and learn whether the credentials work.
+    """Learn whether an account's credentials work, and ask the provider for its events and templates.
 
     Where they end after a time, they are renewed first.
     """
@@ -160,6 +160,7 @@ def greet_account(business_id: str, account_id: str) -> None:
 
     def greet() -> list[dict[str, Any]]:
         channel = channels.get(account.kind)
+        channel.check(account)
         channel.subscribe(account)
         return channel.templates(account)
 
