@@ -154,7 +154,7 @@ def fetch_attachment(business_id: str, attachment_id: str) -> None:
 
 
 def greet_account(business_id: str, account_id: str) -> None:
-    """Ask a provider for an account's events and templates, by credentials renewed where they end after a time."""
+    """Learn whether an account's credentials work, renewed first where they end, and ask for events and templates."""
     _renew_token(UUID(business_id), UUID(account_id))
     account = templates.prepare(UUID(business_id), UUID(account_id))
     _commit()
@@ -163,6 +163,7 @@ def greet_account(business_id: str, account_id: str) -> None:
 
     def greet() -> list[dict[str, Any]]:
         channel = channels.get(account.kind)
+        channel.check(account)
         channel.subscribe(account)
         return channel.templates(account)
 

@@ -270,13 +270,15 @@ class IdentityChange:
 class AccountNotice:
     """The provider tells something of the account itself: trouble (throughput, a restriction), or what nobody knows.
 
+    `stale` says that what we last read of it, as its templates, is to be read anew.
+
     An empty `account` means the one whose address was called.
     """
 
     account: str
     code: str
     text: str
-    level: Literal["trouble", "info"] = "trouble"
+    level: Literal["trouble", "info", "stale"] = "trouble"
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 import jobs
 from channels.base import ChannelError
 from models import ChannelAccount, db, now
-from services import channel_accounts
+from services import channel_accounts, probes
 
 KEPT = timedelta(days=7)
 PATIENCE = timedelta(seconds=45)  # a provider has 20 seconds for an answer, and the worker may be busy
@@ -32,16 +32,14 @@ def ask(account: ChannelAccount) -> None:
 
 
 def record(business_id: UUID, account_id: UUID, outcome: Mapping[str, Any] | ChannelError) -> None:
-    """Keep what the provider said. A refusal holds the account; an answer lets a held one go on."""
+    """Keep what the provider said. A refusal holds the account; an answer ends a hold that it explains."""
     account = db.session.get_one(ChannelAccount, (business_id, account_id))
     if isinstance(outcome, ChannelError):
         if outcome.action == "account":
             channel_accounts.hold(account, outcome.message)
         note(account_id, "check", state="refused", error=outcome.message, code=outcome.code, action=outcome.action)
         return
-    if account.state == "attention":
-        channel_accounts.release(account)
-        channel_accounts.hurry(account)
+    probes.after_check(account, by_admin=True)
     details = {name: str(value) for name, value in (outcome.get("details") or {}).items() if value}
     note(account_id, "check", state="ok", name=outcome["name"], address=outcome["address"], details=details)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
@@ -17,7 +17,12 @@ from channels.base import Account, Token
 from errors import Conflict, Invalid, NotFound
 from lib import signing
 from lib.ids import is_uuid
-from models import Business, ChannelAccount, Message, Notice, db, now, read
+from models import Attachment, Business, ChannelAccount, Message, Notice, db, now, read
+from services import notices
+
+HOLD = "hold"  # in `config`, beside the settings: what is known of a hold that no check of the credentials ends
+SOON = timedelta(minutes=5)  # a file that is looked at so soon may be under its lease, and needs no hurry
+_CANNOT = "cannot send:"
 
 
 def page(business: Business, *, kind: str | None = None) -> Sequence[ChannelAccount]:
@@ -55,13 +60,29 @@ def waiting(business: Business) -> dict[UUID, int]:
 
 
 _CALLED = """
+    SELECT business_id, id, kind, address, config, secrets, disconnected_at FROM channel_accounts
+    WHERE id = %(id)s AND kind = %(kind)s"""
+_LEFT = """
     SELECT business_id, id, kind, address, config, secrets FROM channel_accounts
-    WHERE id = %(id)s AND kind = %(kind)s AND disconnected_at IS NULL"""
+    WHERE business_id = %(business_id)s AND kind = %(kind)s AND disconnected_at IS NULL ORDER BY created_at, id"""
 
 
-def for_callback(kind: str, account_id: UUID) -> Any:
-    """Find the account whose callback address was called, whoever's it is: what `to_channel` needs of it, or None."""
-    return next(iter(read(_CALLED, {"id": account_id, "kind": kind})), None)
+def for_callback(kind: str, account_id: UUID) -> list[Any]:
+    """Find who may answer at a callback address, whoever's it is: what `to_channel` needs of each.
+
+    That is its own account. Once it is disconnected it is those of its kind that are left: a Meta app has one address
+    for all of them, goes on calling it, and is cut off for all of them where nobody answers.
+    """
+    called = list(read(_CALLED, {"id": account_id, "kind": kind}))
+    if not called or called[0].disconnected_at is None:
+        return called
+    return list(read(_LEFT, {"business_id": called[0].business_id, "kind": kind}))
+
+
+def siblings(account: ChannelAccount) -> list[ChannelAccount]:
+    """List the other accounts of its kind, which the provider may call at this one's address."""
+    business = db.session.get_one(Business, account.business_id)
+    return [one for one in page(business, kind=account.kind) if one.id != account.id]
 
 
 def newest(kind: str, business: Business | None = None, *, named: str = "") -> ChannelAccount:
@@ -115,32 +136,38 @@ def change(
     if name:
         account.name = name
     if config:
-        settings = _normalise(channel, account.config | _secrets(account) | dict(config))
+        settings = _normalise(channel, _settings(account) | _secrets(account) | dict(config))
         public, secret = _split(channel, settings)
         account.account_key, account.address = channel.account_key(settings), channel.address(settings)
         if secret.get("access_token") != _secrets(account).get("access_token"):
             account.token_expires_at = None  # nobody knows it of the new one
         account.config, account.secrets = public, _seal(secret)
         release(account)
-    if paused is not None:
-        account.state, account.state_reason = ("paused", "Paused by an admin.") if paused else ("connected", None)
-        if not paused:
-            hurry(account)
+    if paused:
+        account.state, account.state_reason = "paused", "Paused by an admin."
+    elif paused is not None:
+        resume(account)
     account.updated_at = now()
 
 
 def disconnect(account: ChannelAccount) -> None:
     """Forget the secrets and take no more callbacks; conversations stay readable, and what waited fails."""
-    release(account)
-    account.state, account.disconnected_at, account.secrets = "disconnected", now(), _seal({})
+    notices.clear(account.business_id, "channel", account.id)
+    account.state, account.state_reason = "disconnected", None
+    account.disconnected_at, account.secrets = now(), _seal({})
     hurry(account)
 
 
 def hurry(account: ChannelAccount) -> None:
-    """Let the messages that wait on an account be looked at soon."""
+    """Let the messages and files that wait on an account be looked at soon."""
     its_own = (Message.business_id == account.business_id, Message.account_id == account.id)
     due = update(Message).where(*its_own, Message.status == "queued", Message.next_attempt_at.is_not(None))
     db.session.execute(due.values(next_attempt_at=now()))
+    in_it = (Message.business_id == Attachment.business_id, Message.id == Attachment.message_id)
+    wanted = (Attachment.business_id == account.business_id, Attachment.state == "pending")
+    files = update(Attachment).where(*wanted, Attachment.next_attempt_at > now() + SOON)
+    its_files = files.where(select(Message.id).where(*its_own, *in_it).exists())
+    db.session.execute(its_files.values(next_attempt_at=now()).execution_options(synchronize_session="fetch"))
 
 
 def secrets_set(account: ChannelAccount) -> set[str]:
@@ -161,7 +188,7 @@ def to_channel(account: Any) -> Account:
         business_id=str(account.business_id),
         kind=account.kind,
         address=account.address,
-        config=account.config | _secrets(account),
+        config=_settings(account) | _secrets(account),
         callback_url=callback_url(account),
     )
 
@@ -170,23 +197,51 @@ def callback_url(account: Any) -> str:
     return f"{current_app.extensions['settings'].public_url}/callbacks/{account.kind}/{account.id}"
 
 
-def hold(account: ChannelAccount, reason: str) -> None:
-    """Stop sending on an account that the provider refuses; nothing fails, and the admins are told once."""
+def hold(account: ChannelAccount, reason: str, *, by: Literal["check", "sending", "receipt"] = "check") -> None:
+    """Stop sending on an account that the provider refuses; nothing fails, and the admins are told once.
+
+    `by`: what was refused, and so what can end it. A check ends what a check finds; what only sending finds (or only a
+    receipt, after the provider had taken the message), a later message must disprove (see `probes`).
+    """
+    db.session.flush()
+    db.session.refresh(account, ["state"], with_for_update=True)  # of two that are refused at once, one tells
     account.last_error, account.last_error_at = reason, now()
     if account.state == "connected":
         account.state, account.state_reason = "attention", reason
-        text = f"{account.name} ({account.address}) cannot send: {reason}"
-        notice = Notice(business_id=account.business_id, kind="channel", subject_id=account.id, text=text)
-        db.session.add(notice)
+        text = f"{account.name} ({account.address}) {_CANNOT} {reason}"
+        db.session.add(Notice(business_id=account.business_id, kind="channel", subject_id=account.id, text=text))
+        if by != "check":
+            keep_doubt(account, {"by": by, "next": (now() + SOON).isoformat(), "wait": SOON.total_seconds()})
+    elif account.state == "attention" and by == "check":
+        account.state_reason = reason  # the credentials explain it, whatever found it first
+        keep_doubt(account, None)
+    elif account.state == "attention" and (doubt := account.config.get(HOLD)):
+        found = "receipt" if "receipt" in (by, doubt["by"]) else by
+        keep_doubt(account, doubt | {"by": found, "probe": None})
+
+
+def keep_doubt(account: ChannelAccount, doubt: Mapping[str, Any] | None) -> None:
+    """Keep what is known of a hold; under a lock, since the same column holds the settings that an admin may change."""
+    db.session.flush()
+    db.session.refresh(account, ["config"], with_for_update=True)
+    if doubt or HOLD in account.config:
+        account.config = _settings(account) | ({HOLD: dict(doubt)} if doubt else {})
 
 
 def release(account: ChannelAccount) -> None:
-    """Let a held account send again, and take back what the admins were told."""
+    """Let a held account send again, what waited first, and take back what the admins were told."""
     if account.state == "attention":
-        account.state, account.state_reason = "connected", None
-        about = (Notice.kind == "channel", Notice.subject_id == account.id, Notice.dismissed_at.is_(None))
-        told = update(Notice).where(Notice.business_id == account.business_id, *about)
-        db.session.execute(told.values(dismissed_at=now()))
+        resume(account)
+
+
+def resume(account: ChannelAccount) -> None:
+    """Let an account send, whatever stopped it."""
+    account.state, account.state_reason = "connected", None
+    keep_doubt(account, None)
+    about = (Notice.kind == "channel", Notice.subject_id == account.id, Notice.dismissed_at.is_(None))
+    told = update(Notice).where(Notice.business_id == account.business_id, *about, Notice.text.contains(_CANNOT))
+    db.session.execute(told.values(dismissed_at=now()))
+    hurry(account)
 
 
 def keep_token(account: ChannelAccount, token: Token) -> None:
@@ -207,7 +262,7 @@ def shows(account: ChannelAccount) -> dict[str, Any]:
         "channel": account.kind,
         "name": account.name,
         "address": account.address,
-        "config": account.config,
+        "config": _settings(account),
         "state": account.state,
         "state_reason": account.state_reason,
         "callback_url": callback_url(account),
@@ -227,6 +282,10 @@ def _split(channel: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any], d
     hidden = {field.name for field in channel.fields if field.secret}
     public = {name: value for name, value in settings.items() if name not in hidden}
     return public, {name: value for name, value in settings.items() if name in hidden}
+
+
+def _settings(account: Any) -> dict[str, Any]:
+    return {name: value for name, value in account.config.items() if name != HOLD}
 
 
 def _secrets(account: Any) -> dict[str, Any]:

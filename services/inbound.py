@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 
 import channels
@@ -30,6 +31,8 @@ from models import Business, ChannelAccount, db, now, write_at_once
 from models import Callback as StoredCallback
 from services import account_checks, arrivals, changes, channel_accounts, payloads, receipts
 
+log = structlog.get_logger()
+
 BELL = "callbacks"
 BATCH = 10
 MAX_ATTEMPTS = 8
@@ -47,25 +50,22 @@ KEPT_HEADERS = {
 
 def handshake(kind: str, account_id: UUID, callback: Callback) -> Reply:
     """Answer a provider that verifies our address."""
-    account = _account(kind, account_id)
-    reply = channels.get(kind).handshake(callback, channel_accounts.to_channel(account).config)
-    account_checks.note(account.id, "handshake", state="ok" if reply.status == 200 else "refused")
+    for account in _answering(kind, account_id):
+        reply = channels.get(kind).handshake(callback, channel_accounts.to_channel(account).config)
+        if reply.status == 200:
+            account_checks.note(account.id, "handshake", state="ok")
+            return reply
+    account_checks.note(account_id, "handshake", state="refused")
     return reply
 
 
 def accept(kind: str, account_id: UUID, callback: Callback) -> Reply:
     """Check the signature over the raw bytes and keep the callback at once; raise `Forbidden` for a wrong one."""
-    account = _account(kind, account_id)
-    channel = channels.get(kind)
-    try:
-        channel.verify(callback, channel_accounts.to_channel(account).config)
-    except BadSignature as exc:
-        account_checks.note(account.id, "signature", state="refused", error=str(exc))
-        raise Forbidden(f"The signature is not right: {exc}", code="bad_signature") from None
+    account = _signer(kind, account_id, callback)
     headers = {name: callback.headers[name] for name in KEPT_HEADERS & callback.headers.keys()}
     write_at_once(_KEEP, _row(account, callback, headers) | {"headers": payloads.to_json(headers)})
     jobs.ring_at_once(BELL)
-    return channel.reply(callback)
+    return channels.get(kind).reply(callback)
 
 
 def keep(account: ChannelAccount, callback: Callback, *, headers: Mapping[str, str]) -> None:
@@ -137,6 +137,7 @@ def apply(stored: Any, item: Item) -> None:
     called = db.session.get_one(ChannelAccount, (stored.business_id, stored.account_id))
     account = _meant(stored, called, item.account)
     if account is None:
+        _note_stranger(stored, called, item.account)
         return
     business = db.session.get_one(Business, account.business_id)
     match item:
@@ -150,13 +151,45 @@ def apply(stored: Any, item: Item) -> None:
             arrivals.rename(business, account, item)
         case AccountNotice(level="trouble"):
             account.last_error, account.last_error_at = item.text, now()
+        case AccountNotice(level="stale"):
+            _greet_named(business, account, item.account)
 
 
-def _account(kind: str, account_id: UUID) -> Any:
-    account = channel_accounts.for_callback(kind, account_id)
-    if account is None:
+def _note_stranger(stored: Any, called: ChannelAccount, key: str) -> None:
+    """Say what was sent for an account that is none of ours; the provider is answered well, or it would cut us off."""
+    log.warning("callback_for_unknown_account", callback_id=str(stored.id), account_id=str(called.id), named=key[:80])
+    called.last_error_at = now()
+    called.last_error = (
+        f"{channels.get(called.kind).label} sent something for {key[:80]}, which is not connected here with the same "
+        "secret. Connect it too, or stop it at the provider from sending here."
+    )
+
+
+def _greet_named(business: Business, account: ChannelAccount, key: str) -> None:
+    """Have what we last read of an account read anew; several may go by the name that the provider gave."""
+    for one in channel_accounts.page(business, kind=account.kind):
+        if one.id == account.id or key in channels.get(one.kind).names(one.config):
+            jobs.run_later("greet_account", business.id, one.id)
+
+
+def _answering(kind: str, account_id: UUID) -> list[Any]:
+    accounts = channel_accounts.for_callback(kind, account_id)
+    if not accounts:
         raise NotFound("No channel account has this callback address.", code="channel_account_not_found")
-    return account
+    return accounts
+
+
+def _signer(kind: str, account_id: UUID, callback: Callback) -> Any:
+    """Find the account whose secret signed a callback: the one called, or one that answers in its place."""
+    channel = channels.get(kind)
+    for account in _answering(kind, account_id):
+        try:
+            channel.verify(callback, channel_accounts.to_channel(account).config)
+            return account
+        except BadSignature as exc:
+            problem = str(exc)
+    account_checks.note(account_id, "signature", state="refused", error=problem)
+    raise Forbidden(f"The signature is not right: {problem}", code="bad_signature")
 
 
 def _meant(stored: Any, called: ChannelAccount, key: str) -> ChannelAccount | None:

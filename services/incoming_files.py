@@ -20,8 +20,9 @@ from models import Attachment, Callback, ChannelAccount, Message, db, now
 from services import channel_accounts, events, receipts
 
 LEASE = timedelta(minutes=5)
-MAX_ATTEMPTS = 6
-_BACKOFF = (10, 60, 300, 1800, 7200)  # seconds
+KEPT = timedelta(days=7)  # after which no provider has a file any more that it keeps for us to fetch
+HELD = timedelta(hours=1)  # how often a file looks again while the account may not have it
+_BACKOFF = (10, 60, 300, 1800, 7200, 21_600)  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ def prepare(business_id: UUID, attachment_id: UUID) -> Task | None:
     file.attempts, file.next_attempt_at = file.attempts + 1, now() + LEASE
     message = db.session.get_one(Message, (business_id, file.message_id))
     account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
+    if account.disconnected_at and not channels.get(account.kind).polled:  # a mail that we have needs no secret
+        gone = ChannelError("The channel was disconnected before this file was fetched.", code="disconnected")
+        record(business_id, attachment_id, gone)
+        return None
     source = file.source
     media = Media(
         mime=source["mime"],
@@ -80,17 +85,32 @@ def record(business_id: UUID, attachment_id: UUID, outcome: Stored | ChannelErro
     message = db.session.scalars(query.with_for_update()).one()
     if message.deleted_at:
         return
+    before = (file.state, file.error)
     if isinstance(outcome, Stored):
         file.state, file.error, file.next_attempt_at = "ready", None, None
         file.storage_key, file.size = outcome.key, outcome.size
         file.mime, file.filename = outcome.mime, sniff.safe_filename(outcome.filename or file.filename)
-    elif outcome.action == "retry" and file.attempts < MAX_ATTEMPTS:
-        file.error = outcome.message
-        file.next_attempt_at = now() + timedelta(seconds=_BACKOFF[min(file.attempts, len(_BACKOFF)) - 1])
     else:
-        file.state, file.error, file.next_attempt_at = "failed", outcome.message, None
+        _missed(file, message, outcome)
     db.session.flush()
-    _announce(message)
+    if (file.state, file.error) != before:
+        _announce(message)
+
+
+def _missed(file: Attachment, message: Message, error: ChannelError) -> None:
+    """Look again as long as the provider keeps the file; where it refuses the account, that is held.
+
+    One file holds it once: if nothing but files is refused, messages are not to wait for the hourly looks.
+    """
+    wait = timedelta(seconds=max(error.retry_after or 0, _BACKOFF[min(file.attempts, len(_BACKOFF)) - 1]))
+    if error.action == "account":
+        wait = HELD
+        if file.error != error.message:
+            account = db.session.get_one(ChannelAccount, (message.business_id, message.account_id))
+            channel_accounts.hold(account, error.message)
+    again = error.action in ("account", "retry") and now() + wait < file.created_at + KEPT
+    file.state, file.error = "pending" if again else "failed", error.message
+    file.next_attempt_at = now() + wait if again else None
 
 
 def _announce(message: Message) -> None:

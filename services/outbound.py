@@ -16,7 +16,7 @@ import channels
 import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, pacing, payloads, receipts, threads, traces
+from services import channel_accounts, pacing, payloads, probes, receipts, threads, traces
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
@@ -52,7 +52,7 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
     if account.disconnected_at:
         receipts.fail(message, "disconnected", "The channel was disconnected before this went out.")
         return None
-    if account.state != "connected":
+    if account.state != "connected" and not probes.is_probe(account, message):
         message.next_attempt_at = now() + HELD
         return None
     if pause := pacing.pause(message, account):
@@ -79,7 +79,7 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
         message.status, message.next_attempt_at = "queued", now()
         jobs.run_later("deliver_message", business_id, message_id)
     elif outcome.action == "account":
-        channel_accounts.hold(account, outcome.message)
+        channel_accounts.hold(account, outcome.message, by="sending")
         message.status, message.next_attempt_at = "queued", now() + HELD
     elif outcome.action == "retry" and message.attempts < MAX_ATTEMPTS:
         wait = outcome.retry_after or _BACKOFF[min(message.attempts, len(_BACKOFF)) - 1]
@@ -93,7 +93,7 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
 def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
     message.next_attempt_at, message.error, message.error_code = None, None, None
     channel_accounts.touch(account, outbound=now())
-    channel_accounts.release(account)
+    probes.went_out(account)
     conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
     if sent.address:
         conversation.address = sent.address

@@ -33,7 +33,7 @@ def apply(account: ChannelAccount, receipt: Receipt) -> None:
             remember(message, (receipt.provider_id,))
         if receipt.status == "failed":
             if receipt.action == "account":
-                channel_accounts.hold(account, receipt.error or "The provider refused the account.")
+                channel_accounts.hold(account, receipt.error or "The provider refused the account.", by="receipt")
             fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.")
         else:
             advance(message, receipt.status, at=receipt.at)

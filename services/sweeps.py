@@ -44,7 +44,7 @@ def greet_held_accounts() -> None:
 
 
 def greet_accounts() -> None:
-    """Look after every account's token and templates, once a day."""
+    """Look after every account's credentials, token and templates, once a day."""
     _greet(ChannelAccount.state.in_(("connected", "attention")))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from channels.base import Account, ChannelError
 from models import Business, ChannelAccount, MessageTemplate, db, now
-from services import channel_accounts
+from services import channel_accounts, probes
 
 
 def page(business: Business, account_id: UUID) -> Sequence[MessageTemplate]:
@@ -37,13 +37,16 @@ def prepare(business_id: UUID, account_id: UUID) -> Account | None:
 
 
 def record(business_id: UUID, account_id: UUID, outcome: list[dict[str, Any]] | ChannelError) -> None:
-    """Replace what we knew; an account that the provider refuses is held and its admins told."""
+    """Replace what we knew; an account that the provider refuses is held and its admins told.
+
+    It was checked before its templates were read, so that an answer ends a hold which that explains.
+    """
     account = db.session.get_one(ChannelAccount, (business_id, account_id))
     if isinstance(outcome, ChannelError):
         if outcome.action == "account":
             channel_accounts.hold(account, outcome.message)
         return
-    channel_accounts.release(account)
+    probes.after_check(account)
     mine = (MessageTemplate.business_id == business_id, MessageTemplate.account_id == account_id)
     db.session.execute(delete(MessageTemplate).where(*mine))
     for item in outcome:

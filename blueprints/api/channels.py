@@ -117,7 +117,8 @@ def change(query: ChannelQuery, body: ChannelChange) -> Response:
 def delete(query: ChannelQuery) -> Response:
     """Disconnect a channel account
 
-    Its secrets are forgotten and its callbacks refused; conversations stay readable.
+    Its secrets are forgotten and its callbacks refused, unless another account of the same app answers them;
+    conversations stay readable.
     """
     account = channel_accounts.get(g.business, query.id)
     channel_accounts.disconnect(account)

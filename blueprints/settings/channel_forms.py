@@ -28,7 +28,7 @@ PROVIDERS = {
     "whatsapp": (
         "Meta",
         "At developers.facebook.com, open your app: WhatsApp → Configuration → Webhook → Edit. Paste both, press "
-        "“Verify and save”, then subscribe to the field “messages”.",
+        "“Verify and save”, then subscribe to the fields “messages” and “message_template_status_update”.",
     ),
     "facebook": (
         "Meta",

@@ -143,10 +143,16 @@ def _done(account: ChannelAccount, text: str) -> Response:
 
 
 def _disconnection(account: ChannelAccount, problem: AppError | None = None) -> str:
-    waiting = channel_accounts.waiting(g.business).get(account.id, 0)
-    fragment = "settings/channels/_disconnect.html"
     return screens.page(
-        "settings/channels/sheet.html", fragment, account=account, waiting=waiting, problem=problem, part="disconnect"
+        "settings/channels/sheet.html",
+        "settings/channels/_disconnect.html",
+        account=account,
+        channel=channel_accounts.channel(account.kind),
+        provider=channel_forms.provider(account.kind),
+        siblings=channel_accounts.siblings(account),
+        waiting=channel_accounts.waiting(g.business).get(account.id, 0),
+        problem=problem,
+        part="disconnect",
     )
 
 

@@ -166,8 +166,7 @@ class Email(Channel):
         return {"name": config["display_name"], "address": config["address"], "details": details}
 
     def subscribe(self, account: Account) -> None:
-        """Learn whether both servers let us in; mail is fetched without any subscription."""
-        self.check(account)
+        """Do nothing: mail is fetched, or forwarded to us, without any subscription."""
 
     def mark_read(self, account: Account, to: str, provider_id: str) -> None:
         """Mail tells nobody that it was read."""

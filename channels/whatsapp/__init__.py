@@ -87,6 +87,10 @@ class WhatsApp(Channel):
     def account_key(self, config: Mapping[str, Any]) -> str:
         return str(config["phone_number_id"])
 
+    def names(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """News of templates name the business account, which may have several numbers."""
+        return tuple(str(config[name]) for name in ("phone_number_id", "business_account_id"))
+
     def address(self, config: Mapping[str, Any]) -> str:
         return str(config["phone_number"])
 

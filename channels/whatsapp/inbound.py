@@ -31,15 +31,15 @@ QUIET_FIELDS = frozenset(  # come to every app that subscribed to all; nothing f
         "business_capability_update",
         "calls",
         "history",
-        "message_template_components_update",
         "message_template_quality_update",
-        "message_template_status_update",
         "phone_number_name_update",
         "security",
         "smb_app_state_sync",
-        "template_category_update",
         "user_preferences",
     }
+)
+TEMPLATE_FIELDS = frozenset(
+    {"message_template_components_update", "message_template_status_update", "template_category_update"}
 )
 ACCOUNT_FIELDS = frozenset({"account_update", "account_alerts", "phone_number_quality_update"})
 _TROUBLE = re.compile("RESTRICT|VIOLATION|DISABLED|DELETED|FLAGGED|DOWNGRADE|SUSPEND|BAN", re.IGNORECASE)
@@ -56,13 +56,16 @@ def parse(body: bytes) -> list[Item]:
         item
         for entry in items(update.get("entry"))
         for change in items(entry.get("changes"))
-        for item in _change(text(change.get("field")), mapping(change.get("value")))
+        for item in _change(identifier(entry.get("id")), text(change.get("field")), mapping(change.get("value")))
     ]
 
 
-def _change(name: str, value: Mapping[str, Any]) -> list[Item]:
+def _change(business_account: str, name: str, value: Mapping[str, Any]) -> list[Item]:
     if name in QUIET_FIELDS:
         return []
+    if name in TEMPLATE_FIELDS:  # belong to the business account, and so to each of its numbers
+        said = f"The template {text(value.get('message_template_name'))[:80]} has changed."
+        return [AccountNotice(business_account, name, said, "stale", dict(value))]
     account = identifier(mapping(value.get("metadata")).get("phone_number_id"))
     if name in ACCOUNT_FIELDS:
         return [_account_notice(account, name, value)]

@@ -40,7 +40,8 @@ def submit(
     with _session(server, login, name) as client:
         utf8 = not (sender.isascii() and all(map(str.isascii, recipients)))
         if utf8 and not client.has_extn("smtputf8"):
-            raise MailRefusal("sender", 553, "5.6.7 This server takes no addresses in other alphabets")
+            whose: Stage = "recipient" if sender.isascii() else "sender"
+            raise MailRefusal(whose, 553, "5.6.7 This server takes no addresses in other alphabets")
         most = client.esmtp_features.get("size", "")
         if most.isdigit() and 0 < int(most) < len(mail):
             raise MailRefusal(

@@ -15,7 +15,8 @@ import channels
 from channels import endpoints
 from channels.base import Account, ChannelError, File, Outgoing, Sent
 from channels.email import oauth, outbound
-from lib.fetch import servers
+from channels.email import servers as mail_hosts
+from lib.fetch import servers, smtp
 from tests.channels import kinds
 from tests.channels.mail_servers import PASSWORD, PostOffice, post_office, script, trusting
 from tests.lib.strangers import certificate
@@ -344,7 +345,17 @@ class TestRefusals:
         assert office.taken[-1][1] == ["jörg@x.example"]
         with script() as server, trusting(server.port):
             error = refusal(lambda: EMAIL.send(account(server.port), outgoing(to="jörg@x.example")))
-        assert error.code == "553 5.6.7"
+        assert (error.action, error.code) == ("permanent", "553 5.6.7"), "one person's address is no trouble of ours"
+
+    def test_an_address_of_ours_in_another_alphabet_is_trouble_with_the_account(self) -> None:
+        def submit() -> None:
+            with mail_hosts.refusals():
+                here = mail_hosts.smtp(account(server.port).config)
+                smtp.submit(here, None, "büro@acme.ie", ["joe@x.example"], b"Hello", name="acme.ie")
+
+        with script() as server, trusting(server.port):
+            error = refusal(submit)
+        assert (error.action, error.code) == ("account", "553 5.6.7")
 
     def test_a_message_that_is_known_to_have_gone_is_not_sent_again(self) -> None:
         assert EMAIL.send(account(1), outgoing(sent_ids=["<1@acme.ie>"])) == Sent(("<1@acme.ie>",))

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import pytest
 from flask import Flask, current_app
+from structlog.testing import capture_logs
 
 import jobs
 import worker
 from channels import whatsapp
 from channels.base import Callback
-from errors import Forbidden
+from errors import Forbidden, NotFound
 from models import Business, ChannelAccount, Message, db, write_at_once
 from services import arrivals, channel_accounts, inbound
 from tests.channels import kinds
@@ -33,11 +34,11 @@ def account(acme: Business) -> ChannelAccount:
     return made
 
 
-def said(*texts: str, secret: str = SECRET) -> Callback:
-    """Write a callback with one message for each text."""
+def said(*texts: str, secret: str = SECRET, to: str = "5550001") -> Callback:
+    """Write a callback with one message for each text, to a phone number id."""
     value = {
         "messaging_product": "whatsapp",
-        "metadata": {"display_phone_number": "35316000000", "phone_number_id": "5550001"},
+        "metadata": {"display_phone_number": "35316000000", "phone_number_id": to},
         "contacts": [{"profile": {"name": "Aoife"}, "wa_id": "353871234567"}],
         "messages": [
             {"from": "353871234567", "id": f"wamid.{next(_numbers)}", "timestamp": "1764000000", "type": "text"}
@@ -178,3 +179,99 @@ def test_the_bell_is_one_wake_up_for_many(account: ChannelAccount) -> None:
     jobs.flush()
     assert redis.llen(f"bell:{inbound.BELL}") == 1
     worker.apply_due()
+
+
+# --- one app with one address, and several numbers ---
+
+
+def sibling(business: Business, key: str, **config: str) -> ChannelAccount:
+    """Connect another number, of the same app unless told otherwise."""
+    given = kinds.PROVIDERS["whatsapp"].config | {"phone_number_id": key} | config
+    made = channel_accounts.connect(business, "whatsapp", f"Number {key}", given)
+    db.session.commit()
+    return made
+
+
+def gone(account: ChannelAccount) -> UUID:
+    """Disconnect an account; give the id in its address."""
+    channel_accounts.disconnect(account)
+    db.session.commit()
+    return account.id
+
+
+def shakes(account_id: UUID, token: str = "verify-me") -> int:
+    query = {"hub.mode": "subscribe", "hub.verify_token": token, "hub.challenge": "42"}
+    return inbound.handshake("whatsapp", account_id, Callback("GET", kinds.URL, {}, query, b"")).status
+
+
+class TestADisconnectedAccount:
+    def test_its_address_still_serves_the_others_of_its_app(self, acme: Business, account: ChannelAccount) -> None:
+        sibling(acme, "5550003", app_secret="of-another-app", verify_token="of-another-app")
+        second = sibling(acme, "5550002")
+        address = gone(account)
+        assert inbound.accept("whatsapp", address, said("Hello", to="5550002")).status == 200
+        assert shakes(address) == 200
+        worker.apply_due()
+        assert (len(kept(second)), shown(second), kept(account)) == (1, ["Hello"], [])
+
+    def test_what_is_for_itself_is_taken_well_but_shown_to_nobody(
+        self, acme: Business, account: ChannelAccount
+    ) -> None:
+        second = sibling(acme, "5550002")
+        address = gone(account)
+        assert inbound.accept("whatsapp", address, said("Too late")).status == 200
+        worker.apply_due()
+        assert (shown(account), shown(second)) == ([], [])
+        assert kept(second)[0].processed_at
+
+    def test_who_has_none_of_their_secrets_is_refused(self, acme: Business, account: ChannelAccount) -> None:
+        second = sibling(acme, "5550002")
+        address = gone(account)
+        with pytest.raises(Forbidden):
+            inbound.accept("whatsapp", address, said("Forged", secret="another", to="5550002"))
+        assert (shakes(address, "guessed"), kept(second)) == (403, [])
+
+    def test_with_none_left_its_address_is_unknown(
+        self, acme: Business, globex: Business, account: ChannelAccount
+    ) -> None:
+        sibling(globex, "5550002")  # the same app, but somebody else's
+        kind_of_its_own = kinds.PROVIDERS["facebook"].config
+        channel_accounts.connect(acme, "facebook", "Page", dict(kind_of_its_own))
+        address = gone(account)
+        for call in (lambda: inbound.accept("whatsapp", address, said("Hello")), lambda: shakes(address)):
+            with pytest.raises(NotFound):
+                call()
+
+    def test_a_connected_account_answers_alone_and_is_found_by_one_statement(
+        self, acme: Business, account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sibling(acme, "5550002", app_secret="of-another-app")
+        asked: list[str] = []
+        real = channel_accounts.read
+
+        def read(query: str, params: Any) -> Any:
+            asked.append(query)
+            return real(query, params)
+
+        monkeypatch.setattr(channel_accounts, "read", read)
+        comes(account, "Hello")
+        assert len(asked) == 1
+        with pytest.raises(Forbidden):
+            inbound.accept("whatsapp", account.id, said("Signed for the other", secret="of-another-app"))
+
+
+def test_what_is_for_a_number_that_is_not_connected_is_logged_and_told_where_an_admin_looks(
+    account: ChannelAccount,
+) -> None:
+    inbound.accept("whatsapp", account.id, said("Hello", "Anybody?", to="5559999"))
+    with capture_logs() as logs:
+        worker.apply_due()
+    (stored,) = kept(account)
+    told = {"callback_id": str(stored.id), "account_id": str(account.id), "named": "5559999"}
+    found = [entry for entry in logs if entry["event"] == "callback_for_unknown_account"]
+    assert found == [told | {"event": "callback_for_unknown_account", "log_level": "warning"}] * 2
+    db.session.expire_all()
+    assert (stored.error, bool(stored.processed_at)) == (None, True)
+    assert "WhatsApp sent something for 5559999, which is not connected here" in str(account.last_error)
+    assert account.last_error_at
+    assert account.state == "connected"

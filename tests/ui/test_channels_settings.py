@@ -16,6 +16,7 @@ from lib.ids import uuid7
 from models import AuditEntry, Business, ChannelAccount, Message, db, now
 from services import account_checks, channel_accounts, messages, outbound, team
 from tests.callers import Caller, business, fetch, until
+from tests.channels import kinds
 from tests.factories import Api, received, whatsapp
 from tests.people import PASSWORD, Somebody
 from tests.processes import Live
@@ -250,6 +251,42 @@ def test_disconnecting_needs_the_name_and_fails_what_waited(
     assert outbound.prepare(alice.business.id, waited.id) is None
     db.session.commit()
     assert (waited.status, waited.error_code) == ("failed", "disconnected")
+
+
+def test_disconnecting_warns_where_the_provider_may_call_this_address_for_others(
+    admin: Browser, alice: Somebody, account: ChannelAccount
+) -> None:
+    path, warning = f"{HERE}/{account.id}/disconnect", "may call this account’s address for Night desk too"
+    assert warning not in plain(admin.get(path).text)
+    second = whatsapp(alice.business)
+    second.name = "Night desk"
+    db.session.commit()
+    assert f"Meta {warning}" in plain(admin.get(path).text)
+
+
+def test_a_held_account_can_be_told_to_try_again(admin: Browser, account: ChannelAccount) -> None:
+    channel_accounts.hold(account, "The bill is not paid.", by="sending")
+    db.session.commit()
+    page = admin.get(f"{HERE}/{account.id}").text
+    assert "It cannot send. The bill is not paid." in plain(page)
+    assert "Try again" in page
+    admin.post(f"{HERE}/{account.id}/state", state="connected")
+    assert read_again(account).state == "connected"
+    assert "Needs attention" not in plain(admin.get(HERE).text)
+
+
+@pytest.mark.parametrize("kind", channels.KINDS)
+def test_every_kind_shows_the_line_that_tries_it_with_the_sandbox(
+    app: Flask, admin: Browser, alice: Somebody, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"env": "development", "sandbox_url": "http://127.0.0.1:9", "sandbox_imap_port": 9143}
+    monkeypatch.setitem(app.extensions, "settings", app.extensions["settings"].model_copy(update=here))
+    made = channel_accounts.connect(alice.business, kind, "Acme", dict(kinds.PROVIDERS[kind].config))
+    db.session.commit()
+    shown = plain(admin.get(f"{HERE}/{made.id}/setup").text)
+    assert f"sandbox say {kind} --from " in shown
+    assert f"--to {made.id}" in shown
+    assert ("IMAP port 9143" in shown) == (kind == "email")
 
 
 def test_a_test_message_says_why_it_cannot_go(admin: Browser, account: ChannelAccount) -> None:
