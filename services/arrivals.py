@@ -21,6 +21,7 @@ from services import (
     events,
     identities,
     messages,
+    opt_outs,
     payloads,
     receipts,
     threads,
@@ -56,6 +57,7 @@ def receive(
     )
     if place is None or place.is_customer:
         conversation.address = item.person.address
+    opt_outs.note(conversation, item.extra.get("opt_out", ""))
     message = messages.new(
         conversation,
         _sender(item, customer, place),

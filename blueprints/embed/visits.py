@@ -138,7 +138,7 @@ def _sender() -> messages.Sender:
     agent = g.visit.agent
     if agent:
         return messages.Sender("user", agent.id, agent.name)
-    return messages.Sender("api", g.visit.session.api_key_id, g.business.crm_name or "CRM")
+    return messages.Sender("api", g.visit.session.api_key_id, g.business.crm_name or "CRM", typed=True)
 
 
 def _own_message(message_id: UUID | None) -> Message:

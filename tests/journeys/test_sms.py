@@ -149,9 +149,12 @@ def test_what_the_carrier_filters_fails_with_a_sentence(shop: Shop) -> None:
 
 def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
     shop.say("STOP")
-    error = shop.reach(shop.send("One more thing"), "failed")["error"]
-    assert (error["code"], "START" in error["message"]) == ("21610", True)
+    wish = {"phone": AOIFE, "channel": "sms", "content": "One more thing"}
+    until(lambda: len(shop.told("message.received")) == 2)
+    error = shop.api.call("POST", "/api-send-message", wish, status=422)["error"]
+    assert (error["code"], "START" in error["message"]) == ("opted_out", True)
     shop.say("START")
+    until(lambda: len(shop.told("message.received")) == 3)
     shop.reach(shop.send("Welcome back"), "delivered")
 
 
