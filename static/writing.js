@@ -231,6 +231,38 @@
     return true;
   }
 
+  // --- a template: its text fills in while one types, and its file goes up at once ---
+  const sheet = e => e.target.closest?.('[data-sheet]');
+  document.addEventListener('input', e => {
+    const value = e.target.value.trim();
+    if (sheet(e)) for (const gap of $$('[data-gap]', sheet(e))) if (gap.dataset.gap === e.target.name) {
+      gap.textContent = value || gap.dataset.empty;
+      gap.classList.toggle('on', !!value);
+    }
+  });
+  document.addEventListener('change', async e => {
+    const at = e.target.type === 'file' && sheet(e);
+    if (!at) return;
+    const [file] = e.target.files, kept = $('[name=attachment]', at), state = $('[data-file-state]', at), button = $('[type=submit]', at), body = new FormData();
+    kept.disabled = true;
+    if (!file) return;
+    button.disabled = true;
+    state.textContent = 'Uploading…';
+    body.append('file', file, file.name);
+    const answer = await alc.post(form().dataset.upload, body).catch(() => null);
+    if (e.target.files[0] !== file) return; // another one was chosen meanwhile
+    button.disabled = false;
+    if (answer?.ok) {
+      kept.value = (await answer.json()).id;
+      kept.disabled = false;
+      $('[data-file-name]', at).textContent = file.name;
+      state.textContent = `${file.name} goes along.`;
+    } else {
+      state.textContent = `Not uploaded: ${(answer && alc.reason(await answer.text())) || 'the server cannot be reached'}`;
+      e.target.value = '';
+    }
+  });
+
   // --- what people do ---
   function typed(f) {
     keep(f, mode(f)); count(f); grow(box(f));

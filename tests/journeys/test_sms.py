@@ -158,14 +158,45 @@ def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
     shop.reach(shop.send("Welcome back"), "delivered")
 
 
+@pytest.fixture
+def inbox(shop: Shop, browser_context: BrowserContext) -> Page:
+    """The agent's inbox, with the customer's conversation open."""
+    page = browser_context.new_page()
+    page.goto(f"{shop.live.base_url}/login")
+    page.get_by_label("Email").fill(shop.api.email)
+    page.get_by_label("Password", exact=True).fill(shop.api.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"{shop.live.base_url}/inbox/all/c/1")
+    return page
+
+
 @pytest.mark.browser
-def test_a_picture_from_the_phone_is_answered_in_the_inbox(shop: Shop, browser_context: BrowserContext) -> None:
-    inbox, phone = browser_context.new_page(), browser_context.new_page()
-    inbox.goto(f"{shop.live.base_url}/login")
-    inbox.get_by_label("Email").fill(shop.api.email)
-    inbox.get_by_label("Password", exact=True).fill(shop.api.password)
-    inbox.get_by_role("button", name="Sign in").click()
-    inbox.goto(f"{shop.live.base_url}/inbox/all/c/1")
+def test_stop_closes_the_composer_and_start_opens_it_again(shop: Shop, inbox: Page) -> None:
+    expect(bubble(inbox, "Is it open?")).to_be_visible(timeout=15_000)
+    inbox.get_by_label("Message to").fill("We are")
+    for _ in range(2):
+        shop.say("STOP")
+        expect(inbox.locator("[data-strip]")).to_contain_text("They can send START", timeout=15_000)
+        expect(inbox.get_by_label("Message to")).to_be_hidden()
+        expect(inbox.locator("[data-stopped]")).to_have_text("Opted out")
+        shop.say("START")
+        expect(inbox.get_by_label("Message to")).to_have_value("We are", timeout=15_000)
+        expect(inbox.get_by_label("Message to")).to_be_visible()
+        expect(inbox.locator("[data-stopped]")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_a_refusal_for_an_opt_out_closes_the_composer(shop: Shop, inbox: Page) -> None:
+    shop.control("faults", kind="failed_status", code=21610)
+    write(inbox, "Are you there?")
+    expect(inbox.locator("[data-strip]")).to_contain_text("They can send START", timeout=15_000)
+
+
+@pytest.mark.browser
+def test_a_picture_from_the_phone_is_answered_in_the_inbox(
+    shop: Shop, inbox: Page, browser_context: BrowserContext
+) -> None:
+    phone = browser_context.new_page()
     phone.goto(f"{shop.live.sandbox_url}/phone/sms/{shop.number}/{AOIFE}")
     for page, text in ((inbox, "Is it open?"), (phone, "Is it open?")):
         expect(bubble(page, text)).to_be_visible(timeout=15_000)
