@@ -34,7 +34,8 @@ class Variable:
         if self.component.endswith(":copy_code"):
             return "Coupon code of the button"
         place = {"body": "", "header": " in the heading"}.get(self.component, " in the button’s link")
-        return f"Value {self.name}{place}" if self.name.isdigit() else f"{self.name.replace('_', ' ')}{place}"
+        name = f"value {self.name}" if self.name.isdecimal() else self.name.replace("_", " ")
+        return f"{name[:1].upper()}{name[1:]}{place}"
 
     def value(self, form: Mapping[str, str]) -> str:
         """Read what was entered; no template takes new lines, tabs or runs of spaces."""

@@ -113,8 +113,8 @@
       if (uploads(f).some(u => u.bad)) return alc.toast({bad: true, text: 'Remove the file that cannot be sent first.'});
       if (uploads(f).some(u => !u.id)) { f.pending = {then}; return waiting(f); }
       const w = way(f), size = done.reduce((sum, u) => sum + u.file.size, 0);
-      if (done.length > +w.dataset.files) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.files} files in one message. Remove some.`});
-      if (+w.dataset.total && size > +w.dataset.total) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.total / 1048576} MB of files in one message. Remove some, or send them one by one.`});
+      if (w && done.length > +w.dataset.most) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.most} files in one message. Remove some.`});
+      if (+w?.dataset.total && size > +w.dataset.total) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.total / 1048576} MB of files in one message. Remove some, or send them one by one.`});
       if (!count(f)) return alc.toast({bad: true, text: `This is too long for ${way(f).dataset.label}.`});
       const gap = content.match(GAP);
       if (gap) { area.focus(); area.setSelectionRange(gap.index, gap.index + gap[0].length); return alc.toast({bad: true, text: 'Fill in the marked gap first.'}); }

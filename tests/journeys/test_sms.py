@@ -186,6 +186,22 @@ def test_stop_closes_the_composer_and_start_opens_it_again(shop: Shop, inbox: Pa
 
 
 @pytest.mark.browser
+def test_files_that_are_too_large_together_stay_in_the_composer(shop: Shop, inbox: Page) -> None:
+    large = PICTURE + bytes(3 * 1024 * 1024)
+    given = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": large} for name in ("hill", "lake")]
+    inbox.locator("[data-picker]").set_input_files(given)  # type: ignore[arg-type]
+    expect(inbox.locator("[data-files] .up:not(:has(progress))")).to_have_count(2)
+    box = inbox.get_by_label("Message to")
+    box.fill("Both")
+    box.press("Enter")
+    expect(inbox.locator(".toast.bad")).to_contain_text("SMS takes 5 MB of files in one message")
+    expect(box).to_have_value("Both")
+    inbox.get_by_role("button", name="Remove lake.png").click()
+    box.press("Enter")
+    expect(box).to_have_value("")
+
+
+@pytest.mark.browser
 def test_a_refusal_for_an_opt_out_closes_the_composer(shop: Shop, inbox: Page) -> None:
     shop.control("faults", kind="failed_status", code=21610)
     write(inbox, "Are you there?")

@@ -205,7 +205,7 @@ def test_a_mail_shows_from_whom_to_whom_and_who_reads_along(desk: Desk) -> None:
     lines = re.findall(r'<span class="ppl">(.*?)\n', desk.thread())
     assert [plain(line) for line in lines] == [
         "FromJoe <joe@x.example>",
-        "Tosupport@acme.ie,Ann <ann@x.example>",
+        "Tosupport@acme.ie, Ann <ann@x.example>",
         "Ccboss@x.example",
     ]
 
