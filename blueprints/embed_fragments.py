@@ -47,11 +47,11 @@ def _changed(business: Business, customer: Any, event: Any) -> str:
             return ""
         added = event.created_at - message.created_at < fragments.FRESH
         parts.append(render_message(message, customer, into="#timeline" if added else ""))
-        if event.type == "message.status_changed":
-            return parts[0]
-        if message.direction == "inbound":
+        if message.direction == "inbound" or message.status == "failed":
             composer = {"key": customer.id, "ways": reach.ways(business, customer)}
             parts.append(render_template("inbox/_ways.html", composer=composer))
+        if event.type == "message.status_changed":
+            return "".join(parts)
     around = surroundings(business, customer)
     parts += [render_template(f"embed/{name}.html", **around) for name in ("_header", "_channels", "_customer")]
     if event.conversation_id:

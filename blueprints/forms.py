@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from flask import request
 from blueprints import sheets
 from errors import Invalid
 from lib.ids import is_uuid
-from models import Business
+from models import Attachment, Business
 from services import messages, templates
 
 
@@ -26,8 +27,8 @@ def client_id() -> str | None:
     return given if is_uuid(given) else None
 
 
-def template(business: Business, account_id: UUID) -> messages.TemplateUse | None:
-    """Read a chosen template with its values; None where none was chosen."""
+def template(business: Business, account_id: UUID, files: Sequence[Attachment]) -> messages.TemplateUse | None:
+    """Read a chosen template with its values; None where none was chosen. Raise `Invalid` where it is not complete."""
     name, language = request.form.get("template", ""), request.form.get("language", "")
     if not name:
         return None
@@ -36,4 +37,5 @@ def template(business: Business, account_id: UUID) -> messages.TemplateUse | Non
     if known is None:
         raise Invalid("This template is not approved any more. Choose another.", field="template")
     chosen = sheets.sheet(known)
+    chosen.check(request.form, files)
     return messages.TemplateUse(name, language, chosen.values(request.form), chosen.text(request.form))

@@ -108,7 +108,8 @@ def _message_changed(business: Business, event: Any) -> str:
     parts = [render_message(message, row, added=event.created_at - message.created_at < FRESH)]
     if event.type not in ("message.status_changed", "message.noted"):
         parts += [render_row(row), render_counts(business)]
-    if message.direction == "inbound" and event.type != "message.status_changed":
+    came = message.direction == "inbound" and event.type != "message.status_changed"
+    if came or message.status == "failed":  # what came opens windows; a refusal may tell that the customer opted out
         parts.append(render_ways(business, row))
     return "".join(parts)
 

@@ -17,7 +17,7 @@ from flask import Flask, Response, current_app, g, make_response, redirect, rend
 from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
-from blueprints import filters
+from blueprints import filters, hints
 from services import channel_accounts, conversation_lists
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -95,6 +95,7 @@ def init_app(app: Flask) -> None:
         htmx_config=orjson.dumps(HTMX).decode(),
     )
     filters.register(app)
+    hints.register(app)
     app.context_processor(_who)
     app.after_request(_vary)
 

@@ -78,6 +78,7 @@ class Limits:
     window_hours: int = 0  # 0: one may always write first
     templates: bool = False
     attachments: int = 10  # files in one message
+    total: int = 0  # bytes of all its files together; 0: no limit but that of each
     media: Mapping[str, int] = field(default_factory=dict)  # MIME type, "image/*" or "*/*" → bytes
     text_with_attachment: bool = True
     rate: Rate | None = None  # what the provider takes of one account; None where it names none
@@ -144,7 +145,8 @@ class Outgoing:
     thread: Mapping[str, Any] = field(default_factory=dict)  # what the channel kept for threading (email)
     sender_name: str | None = None
     window_open: bool = True
-    by_person: bool = True  # not by a program: some providers give people more time to answer
+    by_person: bool = True  # somebody typed it here: some providers give people more time to answer
+    automatic: bool = False  # nobody wrote it: mails say so, lest programs answer each other
     attempt: int = 1  # which try this is: some refusals are worth one more, or a longer wait each time
     sent_ids: Sequence[str] = ()  # what earlier tries got through (`ChannelError.sent_ids`)
 

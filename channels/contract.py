@@ -47,6 +47,7 @@ class Channel(Protocol):
     paste_suffix: ClassVar[str] = ""  # follows the callback address where an admin pastes it at the provider
     traces: ClassVar[bool] = False  # the provider lists what an account sent, so that a lost answer can be found
     polled: ClassVar[bool] = False  # the provider does not call us: the worker's mail part looks for itself
+    opt_out_codes: ClassVar[frozenset[str]] = frozenset()  # refusals that mean: this person wants to hear no more
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Check and complete what an admin entered; raise `ValueError("field: why")`."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 import jobs
@@ -21,6 +22,7 @@ from services import (
     events,
     identities,
     messages,
+    opt_outs,
     payloads,
     receipts,
     same_people,
@@ -57,6 +59,7 @@ def receive(
     )
     if place is None or place.is_customer:
         conversation.address = item.person.address
+    opt_outs.note(conversation, item.extra.get("opt_out", ""))
     message = messages.new(
         conversation,
         _sender(item, customer, place),
@@ -117,12 +120,31 @@ def rename(business: Business, account: ChannelAccount, change: IdentityChange) 
     old, new = (_address_keys(account, person)[0] for person in (change.old, change.new))
     identities.lock(business.id, [old, new])
     holders = identities.holders(business.id, [old, new])
-    if old not in holders or new in holders:
+    if old not in holders:
         return
-    identities.claim(business.id, {new: holders[old].customer_id})
     conversation = conversations.latest(business, holders[old].customer_id, account.id)
-    if conversation and conversation.address == change.old.address:
-        conversation.address = change.new.address
+    if new not in holders:
+        identities.claim(business.id, {new: holders[old].customer_id})
+        if conversation and conversation.address == change.old.address:
+            conversation.address = change.new.address
+    if conversation and change.text:
+        _tell_once(conversation, change)
+
+
+def _tell_once(conversation: Conversation, change: IdentityChange) -> None:
+    """Say in the thread that an address changed: the provider may say it again, and for each address of a person."""
+    known = select(Message.id).where(
+        Message.business_id == conversation.business_id,
+        Message.conversation_id == conversation.id,
+        Message.kind == "system",
+        Message.content == change.text,
+        Message.provider_at == change.at,
+    )
+    if db.session.scalar(known.limit(1)) is None:
+        sender = Sender("customer", conversation.customer_id, conversation.customer.name)
+        parts = {"direction": "inbound", "kind": "system", "status": "received", "provider_at": change.at}
+        message = messages.new(conversation, sender, content=change.text, **parts)
+        events.append(conversation.business_id, "message.changed", message=message)
 
 
 def _is_first(account: ChannelAccount, provider_id: str, message_id: UUID) -> bool:

@@ -23,11 +23,19 @@ MAX_NOTE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who writes: `user`, `api`, `app` (the provider's own app), `automation` or `customer`."""
+    """Who writes: `user`, `api`, `app` (the provider's own app), `automation` or `customer`.
+
+    `typed`: a person wrote it whose name we do not know, before a screen of ours within a CRM.
+    """
 
     kind: str
     id: UUID | None = None
     name: str = ""
+    typed: bool = False
+
+    @property
+    def is_person(self) -> bool:
+        return self.kind == "user" or self.typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ def send(
     if conversation is not None and conversation.customer_id != customer.id:
         raise NotFound("No conversation of this customer has that id.", code="conversation_not_found")
     way = reach.choose(business, customer, channel, account_id or _account_of(conversation, channel))
-    reach.check(way, content=content, attachments=attachments, template=template is not None)
+    reach.check(way, content=content, attachments=attachments, template=bool(template), by_person=sender.is_person)
     if template:
         reach.check_template(way, template.name, template.language)
     if conversation is None or conversation.account_id != way.account.id:
@@ -77,7 +85,7 @@ def send(
         content=content or (template.preview or f"Template: {template.name}" if template else ""),
         kind="template" if template else "text",
         status="queued",
-        extra=_extra(subject, template),
+        extra=_extra(subject, template, sender),
         reply_to_id=reply_to.id if reply_to else None,
         client_id=client_id,
         next_attempt_at=now(),
@@ -256,9 +264,9 @@ def new(conversation: Conversation, sender: Sender, **columns: Any) -> Message:
     return message
 
 
-def _extra(subject: str | None, template: TemplateUse | None) -> dict[str, Any]:
-    extra: dict[str, Any] = {"subject": subject} if subject else {}
-    return extra | {"template": asdict(template)} if template else extra
+def _extra(subject: str | None, template: TemplateUse | None, sender: Sender) -> dict[str, Any]:
+    found = {"subject": subject, "template": asdict(template) if template else None, "typed": sender.typed}
+    return {name: value for name, value in found.items() if value}
 
 
 def _attach(message: Message, attachments: Sequence[Attachment]) -> None:

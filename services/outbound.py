@@ -135,7 +135,8 @@ def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
         thread=_thread(conversation, message, account),
         sender_name=message.sender_name or None,
         window_open=_window_open(account.kind, conversation),
-        by_person=message.sender_kind != "automation",
+        by_person=message.sender_kind == "user" or bool(message.extra.get("typed")),
+        automatic=message.sender_kind == "automation",
         attempt=message.attempts,
         sent_ids=_ids(message) if message.attempts > 1 else [],
     )

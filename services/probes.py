@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
+from sqlalchemy.orm import aliased
 
 import jobs
 from models import ChannelAccount, Message, db, now
@@ -65,8 +66,14 @@ def _has_gone(message: Message) -> bool:
 
 
 def _let_one_try(account: ChannelAccount, doubt: Mapping[str, Any]) -> None:
-    """Choose the message that tried least, so that one which is refused for itself does not stand for all."""
-    waits = (Message.status == "queued", Message.next_attempt_at.is_not(None))
+    """Choose the message that tried least, so that one which is refused for itself does not stand for all.
+
+    It is the first that waits in its conversation: no other may go.
+    """
+    before = aliased(Message)
+    others = (before.business_id == Message.business_id, before.conversation_id == Message.conversation_id)
+    first = ~exists().where(*others, before.next_attempt_at.is_not(None), before.created_at < Message.created_at)
+    waits = (Message.status == "queued", Message.next_attempt_at.is_not(None), first)
     query = select(Message).where(Message.business_id == account.business_id, Message.account_id == account.id, *waits)
     oldest = query.order_by(Message.attempts, Message.created_at).limit(1).with_for_update(skip_locked=True)
     message = db.session.scalar(oldest)

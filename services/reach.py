@@ -14,14 +14,17 @@ import channels
 from channels.base import Limits
 from errors import Invalid
 from models import Attachment, Business, ChannelAccount, Conversation, MessageTemplate, db, now
-from services import channel_accounts, identities
+from services import channel_accounts, identities, opt_outs
 
 PRODUCT_TEXT_LIMIT = 100_000  # characters; where the channel has none of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One account by which a customer can be written to. `why_not` says what stands against it, if anything does."""
+    """One account by which a customer can be written to. `why_not` says what stands against it, if anything does.
+
+    `window_open` is for people; a program may have less time (`open_to_programs`). `opted_out`: nothing may be sent.
+    """
 
     account: ChannelAccount
     label: str
@@ -29,6 +32,8 @@ class Way:
     limits: Limits
     window_closes_at: datetime | None = None  # None where the channel has no window
     window_open: bool = True
+    open_to_programs: bool = True
+    opted_out: bool = False
     why_not: str | None = None
 
 
@@ -37,6 +42,8 @@ def ways(business: Business, customer: Any) -> list[Way]:
     accounts = channel_accounts.page(business)
     last, opened = _last_conversations(business.id, customer.id)
     found = [_way(business, customer, account, last.get(account.id), opened.get(account.id)) for account in accounts]
+    stopped = opt_outs.of(business.id, customer.id)
+    found = [_stopped(way) if (way.account.id, way.address) in stopped else way for way in found]
     used = {account_id: place for place, account_id in enumerate(last)}
     return sorted(found, key=lambda way: (way.address is None, used.get(way.account.id, len(used))))
 
@@ -67,16 +74,12 @@ def choose(business: Business, customer: Any, channel: str, account_id: UUID | N
     return way
 
 
-def check(way: Way, *, content: str, attachments: Sequence[Attachment], template: bool) -> None:
+def check(way: Way, *, content: str, attachments: Sequence[Attachment], template: bool, by_person: bool = True) -> None:
     """Refuse at once what the channel would refuse later."""
-    if not way.window_open and not template:
-        hint = "Send an approved template, or use another channel." if way.limits.templates else "Use another channel."
-        raise Invalid(
-            f"{way.label} takes free text {way.limits.window_hours} hours after the customer's last message. {hint}",
-            code="window_closed",
-            field="content",
-            details={"window_closes_at": None, "templates": way.limits.templates},
-        )
+    if way.opted_out:
+        raise Invalid(f"{way.why_not} Until then, use another channel.", code="opted_out", field="channel")
+    if not template:
+        _check_window(way, by_person)
     size = len(content.encode()) if way.limits.text_unit == "bytes" else len(content)
     limit = way.limits.text or PRODUCT_TEXT_LIMIT
     if size > limit:
@@ -90,6 +93,29 @@ def check(way: Way, *, content: str, attachments: Sequence[Attachment], template
         raise Invalid(f"{way.label} takes {way.limits.attachments} files.", code="too_many_files", field="attachments")
     for place, attachment in enumerate(attachments):
         _check_file(way, attachment, f"attachments[{place}]")
+    total = sum(attachment.size for attachment in attachments)
+    if way.limits.total and total > way.limits.total:
+        raise Invalid(
+            f"The files have {total} bytes together; {way.label} takes {way.limits.total} in one message.",
+            code="files_too_large",
+            field="attachments",
+            details={"limit": way.limits.total},
+        )
+
+
+def _check_window(way: Way, by_person: bool) -> None:
+    if way.window_open and (by_person or way.open_to_programs):
+        return
+    hours = channels.get(way.account.kind).limits.window_hours if way.window_open else way.limits.window_hours
+    hint = "Send an approved template, or use another channel." if way.limits.templates else "Use another channel."
+    if way.window_open:
+        hint = f"For {way.limits.window_hours} hours only people may, in the inbox or the embed."
+    raise Invalid(
+        f"{way.label} takes free text {hours} hours after the customer's last message. {hint}",
+        code="window_closed",
+        field="content",
+        details={"window_closes_at": None, "templates": way.limits.templates},
+    )
 
 
 def check_template(way: Way, name: str, language: str) -> None:
@@ -146,13 +172,22 @@ def _way(
     limits = replace(channel.limits, window_hours=channel.window_hours(account.config))
     address = last.address if last else _address(business, customer, account)
     closes = opened + timedelta(hours=limits.window_hours) if limits.window_hours and opened else None
-    is_open = not limits.window_hours or (closes is not None and closes > now())
     why_not = None
     if address is None:
         why_not = f"No address on {channel.label}"
     elif account.state in ("paused", "attention"):
         why_not = account.state_reason
-    return Way(account, channel.label, address, limits, closes, is_open, why_not)
+    is_open, for_all = (_is_open(opened, hours) for hours in (limits.window_hours, channel.limits.window_hours))
+    return Way(account, channel.label, address, limits, closes, is_open, for_all, why_not=why_not)
+
+
+def _is_open(opened: datetime | None, hours: int) -> bool:
+    return not hours or (opened is not None and now() - opened < timedelta(hours=hours))
+
+
+def _stopped(way: Way) -> Way:
+    sentence = f"This customer asked for no more messages by {way.label} (STOP). They can send START to get them again."
+    return replace(way, opted_out=True, why_not=sentence)
 
 
 def _address(business: Business, customer: Any, account: ChannelAccount) -> str | None:

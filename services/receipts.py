@@ -11,10 +11,11 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+import channels
 from channels.base import Account, Receipt
 from lib.ids import is_uuid
 from models import ChannelAccount, Conversation, Customer, Message, ParkedReceipt, ProviderId, db, now
-from services import changes, channel_accounts, events, payloads
+from services import changes, channel_accounts, events, opt_outs, payloads
 
 RANK = {"queued": 0, "sending": 0, "unknown": 0, "sent": 1, "failed": 1, "delivered": 2, "read": 3}
 UNDER_WAY = ("queued", "sending")  # whether a watermark means these is known only when their calls are answered
@@ -118,6 +119,8 @@ def fail(message: Message, code: str | None, why: str, *, arrived_in_part: bool 
         return
     message.status, message.next_attempt_at, message.updated_at = "failed", None, now()
     message.error_code, message.error = code, why
+    if code in channels.get(message.channel).opt_out_codes:
+        opt_outs.note(db.session.get_one(Conversation, (message.business_id, message.conversation_id)), "stop")
     tell(message, "message.status_changed")
 
 

@@ -34,10 +34,11 @@
       const shut = !open(w) || !usable(w), left = (Date.parse(w.dataset.closes) - Date.now()) / 1000, badge = $('[data-window]', f);
       f.classList.toggle('shut', shut);
       badge.hidden = !+w.dataset.hours || (!shut && left > 4 * 3600);
+      $('[data-stopped]', f).hidden = !('optedOut' in w.dataset);
       badge.className = 'badge in-reply ' + (shut ? 'bad' : 'warn');
       $('[data-left]', badge).textContent = shut ? 'closed' : alc.span(left);
       if (shut) {
-        $('[data-reason]', f).textContent = usable(w) ? `${w.dataset.hours} hours have passed since the last message from this customer on ${w.dataset.label}. ${'hasTemplates' in w.dataset ? 'Only an approved template can be sent.' : 'Free text is not allowed now.'}` : `This customer has no address on ${w.dataset.label}.`;
+        $('[data-reason]', f).textContent = usable(w) ? `${w.dataset.hours} hours have passed since the last message from this customer on ${w.dataset.label}. ${'hasTemplates' in w.dataset ? 'Only an approved template can be sent.' : 'Free text is not allowed now.'}` : w.dataset.optedOut || `This customer has no address on ${w.dataset.label}.`;
         const other = ways(f).find(one => one !== w && usable(one) && open(one)), button = $('[data-act=other-way]', f);
         button.hidden = !other;
         if (other) { button.textContent = `Use ${other.dataset.label}`; button.dataset.to = other.dataset.way; }

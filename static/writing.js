@@ -112,6 +112,9 @@
     if (which === 'reply') {
       if (uploads(f).some(u => u.bad)) return alc.toast({bad: true, text: 'Remove the file that cannot be sent first.'});
       if (uploads(f).some(u => !u.id)) { f.pending = {then}; return waiting(f); }
+      const w = way(f), size = done.reduce((sum, u) => sum + u.file.size, 0);
+      if (w && done.length > +w.dataset.most) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.most} files in one message. Remove some.`});
+      if (+w?.dataset.total && size > +w.dataset.total) return alc.toast({bad: true, text: `${w.dataset.label} takes ${w.dataset.total / 1048576} MB of files in one message. Remove some, or send them one by one.`});
       if (!count(f)) return alc.toast({bad: true, text: `This is too long for ${way(f).dataset.label}.`});
       const gap = content.match(GAP);
       if (gap) { area.focus(); area.setSelectionRange(gap.index, gap.index + gap[0].length); return alc.toast({bad: true, text: 'Fill in the marked gap first.'}); }
@@ -227,6 +230,38 @@
     e.preventDefault();
     return true;
   }
+
+  // --- a template: its text fills in while one types, and its file goes up at once ---
+  const sheet = e => e.target.closest?.('[data-sheet]');
+  document.addEventListener('input', e => {
+    const value = e.target.value.trim();
+    if (sheet(e)) for (const gap of $$('[data-gap]', sheet(e))) if (gap.dataset.gap === e.target.name) {
+      gap.textContent = value || gap.dataset.empty;
+      gap.classList.toggle('on', !!value);
+    }
+  });
+  document.addEventListener('change', async e => {
+    const at = e.target.type === 'file' && sheet(e);
+    if (!at) return;
+    const [file] = e.target.files, kept = $('[name=attachment]', at), state = $('[data-file-state]', at), button = $('[type=submit]', at), body = new FormData();
+    kept.disabled = true;
+    if (!file) return;
+    button.disabled = true;
+    state.textContent = 'Uploading…';
+    body.append('file', file, file.name);
+    const answer = await alc.post(form().dataset.upload, body).catch(() => null);
+    if (e.target.files[0] !== file) return; // another one was chosen meanwhile
+    button.disabled = false;
+    if (answer?.ok) {
+      kept.value = (await answer.json()).id;
+      kept.disabled = false;
+      $('[data-file-name]', at).textContent = file.name;
+      state.textContent = `${file.name} goes along.`;
+    } else {
+      state.textContent = `Not uploaded: ${(answer && alc.reason(await answer.text())) || 'the server cannot be reached'}`;
+      e.target.value = '';
+    }
+  });
 
   // --- what people do ---
   function typed(f) {

@@ -62,6 +62,7 @@ SERVICE_ORDER = [
     "channel_accounts",
     "conversations",
     "threads",
+    "opt_outs",
     "reach",
     "messages",
     "changes",

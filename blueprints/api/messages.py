@@ -103,7 +103,8 @@ def send(body: SendBody) -> Response:
 
     Answers once the message is safely queued. Its status then moves from `queued` to `sent`, `delivered` and `read`, or
     to `failed` with `error`; the webhooks `message.sent` and `message.status_changed` tell. What the channel forbids is
-    422 at once: `window_closed`, `content_too_long`, `file_type`, `no_address` and the like.
+    422 at once: `window_closed`, `opted_out`, `content_too_long`, `file_type`, `files_too_large`, `no_address` and the
+    like. Where Meta lets people answer for 7 days (HUMAN_AGENT), this call has 24 hours all the same: it is a program.
     """
     message = messages.send(
         g.business,

@@ -50,16 +50,17 @@ def send() -> str:
     customer = g.visit.customer
     account = channel_accounts.get(g.business, forms.uuid("account"))
     reply_to = _own_message(forms.uuid("reply_to")) if request.form.get("reply_to") else None
+    files = attachments.usable(g.business, _own_uploads())
     message = messages.send(
         g.business,
         customer,
         channel=account.kind,
         account_id=account.id,
         content=request.form.get("content", ""),
-        attachments=attachments.usable(g.business, _own_uploads()),
+        attachments=files,
         conversation=conversations.latest(g.business, customer.id, account.id) if reply_to else None,
         subject=request.form.get("subject") or None,
-        template=forms.template(g.business, account.id),
+        template=forms.template(g.business, account.id, files),
         reply_to=reply_to,
         sender=_sender(),
         client_id=forms.client_id(),
@@ -138,7 +139,7 @@ def _sender() -> messages.Sender:
     agent = g.visit.agent
     if agent:
         return messages.Sender("user", agent.id, agent.name)
-    return messages.Sender("api", g.visit.session.api_key_id, g.business.crm_name or "CRM")
+    return messages.Sender("api", g.visit.session.api_key_id, g.business.crm_name or "CRM", typed=True)
 
 
 def _own_message(message_id: UUID | None) -> Message:

@@ -24,16 +24,17 @@ def send(number: int) -> Response:
     account = channel_accounts.get(g.business, forms.uuid("account", conversation.account_id))
     same = account.id == conversation.account_id
     reply_to = forms.uuid("reply_to", None)
+    files = attachments.usable(g.business, request.form.getlist("attachment"))
     message = messages.send(
         g.business,
         conversation.customer,
         channel=account.kind,
         account_id=account.id,
         content=request.form.get("content", ""),
-        attachments=attachments.usable(g.business, request.form.getlist("attachment")),
+        attachments=files,
         conversation=conversation if same else None,
         subject=request.form.get("subject") or None,
-        template=forms.template(g.business, account.id),
+        template=forms.template(g.business, account.id, files),
         reply_to=messages.get(g.business, reply_to) if reply_to and same else None,
         sender=messages.Sender("user", current_user.id, current_user.name),
         client_id=forms.client_id(),

@@ -37,7 +37,7 @@ def whole(account: ChannelAccount) -> dict[str, Any]:
         "secrets": channel_accounts.secrets_set(account),
         "choices": channel_forms.CHOICES,
         "people": _people(account),
-        "plain_templates": [sheet for sheet in _sheets(account) if not sheet.variables and not sheet.needs_file],
+        "plain_templates": [sheet for sheet in _sheets(account) if sheet.is_plain],
         "handle": ADDRESSES.get(account.kind),
         "problem": None,
         **_check(account),

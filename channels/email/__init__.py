@@ -83,7 +83,9 @@ class Email(Channel):
         Field("max_mb", "Largest mail (MB)", pattern=r"[1-9]\d?", default="25"),
         Field("poll_seconds", "Look for mail every (seconds)", pattern=r"[1-9]\d{0,3}", default="60"),
     )
-    limits: ClassVar[Limits] = Limits(text=200_000, attachments=20, media={"*/*": 20 * MIB}, threads=True, at_once=2)
+    limits: ClassVar[Limits] = Limits(
+        text=200_000, attachments=20, media={"*/*": 20 * MIB}, total=20 * MIB, threads=True, at_once=2
+    )
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:
         read = fields.read(self.fields, config)

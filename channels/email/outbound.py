@@ -53,7 +53,7 @@ def write(account: Account, message: Outgoing, to: str) -> bytes:
     if token and config["plus_addressing"] == "yes":
         local, _, domain = config["address"].rpartition("@")
         mail["Reply-To"] = Address(config["display_name"], addr_spec=f"{local}+{token}@{domain}")
-    if not message.by_person:
+    if message.automatic:
         mail["Auto-Submitted"] = "auto-replied"
         mail["X-Auto-Response-Suppress"] = "All"
         mail["Precedence"] = "auto_reply"

@@ -92,6 +92,7 @@ class Sms(Channel):
     )
     # Twilio gives a callback up at the first 5xx or time-out unless the address asks for more ("connection overrides").
     traces: ClassVar[bool] = True
+    opt_out_codes: ClassVar[frozenset[str]] = frozenset({"21610"})
     paste_suffix: ClassVar[str] = "#rc=3&rp=all"
     limits: ClassVar[Limits] = Limits(
         text=LONGEST,
@@ -100,6 +101,7 @@ class Sms(Channel):
             ("image/*", "audio/*", "video/*", "application/pdf", "text/vcard", "text/x-vcard", "text/calendar"),
             MEDIA_TOTAL,
         ),
+        total=MEDIA_TOTAL,
     )
 
     def normalise(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class TestWhatIsWritten:
         assert mail["References"] == f"<{TOKEN}@acme.ie>"
 
     def test_what_a_program_writes_says_so(self, office: PostOffice) -> None:
-        mail = sent(office, outgoing(by_person=False))
+        mail = sent(office, outgoing(automatic=True))
         assert mail["Auto-Submitted"] == "auto-replied"
         assert (mail["X-Auto-Response-Suppress"], mail["Precedence"]) == ("All", "auto_reply")
         assert mail["X-ALC-Loop"] == "support@acme.ie"

@@ -234,6 +234,7 @@ def test_a_reply_is_queued_and_comes_back_as_the_fragment_that_the_page_shows(cr
     assert answer.status_code == 200
     message = db.session.query(Message).filter_by(business_id=crm.business.id, direction="outbound").one()
     assert (message.content, message.status, message.sender_kind) == ("On its way", "queued", "api")
+    assert message.extra == {"typed": True}, "a person wrote it, whoever that is"
     assert f'id="m-{message.id}"' in answer.text
     assert 'data-into="#timeline"' in answer.text
 

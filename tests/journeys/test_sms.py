@@ -149,20 +149,70 @@ def test_what_the_carrier_filters_fails_with_a_sentence(shop: Shop) -> None:
 
 def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
     shop.say("STOP")
-    error = shop.reach(shop.send("One more thing"), "failed")["error"]
-    assert (error["code"], "START" in error["message"]) == ("21610", True)
+    wish = {"phone": AOIFE, "channel": "sms", "content": "One more thing"}
+    until(lambda: len(shop.told("message.received")) == 2)
+    error = shop.api.call("POST", "/api-send-message", wish, status=422)["error"]
+    assert (error["code"], "START" in error["message"]) == ("opted_out", True)
     shop.say("START")
+    until(lambda: len(shop.told("message.received")) == 3)
     shop.reach(shop.send("Welcome back"), "delivered")
 
 
+@pytest.fixture
+def inbox(shop: Shop, browser_context: BrowserContext) -> Page:
+    """The agent's inbox, with the customer's conversation open."""
+    page = browser_context.new_page()
+    page.goto(f"{shop.live.base_url}/login")
+    page.get_by_label("Email").fill(shop.api.email)
+    page.get_by_label("Password", exact=True).fill(shop.api.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"{shop.live.base_url}/inbox/all/c/1")
+    return page
+
+
 @pytest.mark.browser
-def test_a_picture_from_the_phone_is_answered_in_the_inbox(shop: Shop, browser_context: BrowserContext) -> None:
-    inbox, phone = browser_context.new_page(), browser_context.new_page()
-    inbox.goto(f"{shop.live.base_url}/login")
-    inbox.get_by_label("Email").fill(shop.api.email)
-    inbox.get_by_label("Password", exact=True).fill(shop.api.password)
-    inbox.get_by_role("button", name="Sign in").click()
-    inbox.goto(f"{shop.live.base_url}/inbox/all/c/1")
+def test_stop_closes_the_composer_and_start_opens_it_again(shop: Shop, inbox: Page) -> None:
+    expect(bubble(inbox, "Is it open?")).to_be_visible(timeout=15_000)
+    inbox.get_by_label("Message to").fill("We are")
+    for _ in range(2):
+        shop.say("STOP")
+        expect(inbox.locator("[data-strip]")).to_contain_text("They can send START", timeout=15_000)
+        expect(inbox.get_by_label("Message to")).to_be_hidden()
+        expect(inbox.locator("[data-stopped]")).to_have_text("Opted out")
+        shop.say("START")
+        expect(inbox.get_by_label("Message to")).to_have_value("We are", timeout=15_000)
+        expect(inbox.get_by_label("Message to")).to_be_visible()
+        expect(inbox.locator("[data-stopped]")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_files_that_are_too_large_together_stay_in_the_composer(shop: Shop, inbox: Page) -> None:
+    large = PICTURE + bytes(3 * 1024 * 1024)
+    given = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": large} for name in ("hill", "lake")]
+    inbox.locator("[data-picker]").set_input_files(given)  # type: ignore[arg-type]
+    expect(inbox.locator("[data-files] .up:not(:has(progress))")).to_have_count(2)
+    box = inbox.get_by_label("Message to")
+    box.fill("Both")
+    box.press("Enter")
+    expect(inbox.locator(".toast.bad")).to_contain_text("SMS takes 5 MB of files in one message")
+    expect(box).to_have_value("Both")
+    inbox.get_by_role("button", name="Remove lake.png").click()
+    box.press("Enter")
+    expect(box).to_have_value("")
+
+
+@pytest.mark.browser
+def test_a_refusal_for_an_opt_out_closes_the_composer(shop: Shop, inbox: Page) -> None:
+    shop.control("faults", kind="failed_status", code=21610)
+    write(inbox, "Are you there?")
+    expect(inbox.locator("[data-strip]")).to_contain_text("They can send START", timeout=15_000)
+
+
+@pytest.mark.browser
+def test_a_picture_from_the_phone_is_answered_in_the_inbox(
+    shop: Shop, inbox: Page, browser_context: BrowserContext
+) -> None:
+    phone = browser_context.new_page()
     phone.goto(f"{shop.live.sandbox_url}/phone/sms/{shop.number}/{AOIFE}")
     for page, text in ((inbox, "Is it open?"), (phone, "Is it open?")):
         expect(bubble(page, text)).to_be_visible(timeout=15_000)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from channels.base import Change, ChannelError, Inbound, Person, Receipt, Sent, Token
+from errors import Invalid
 from models import Attachment, Business, ChannelAccount, Conversation, Message, Notice, ProviderId, db, now
 from services import (
     arrivals,
@@ -340,16 +341,34 @@ class TestWindow:
     def test_a_week_is_not_for_ever(self, stale: Callable[..., reach.Way]) -> None:
         assert not stale(8, human_agent="yes").window_open
 
-    @pytest.mark.parametrize(("kind", "by_person"), [("user", True), ("api", True), ("automation", False)])
+    @pytest.mark.parametrize(
+        ("sender", "days", "by_person"),
+        [
+            pytest.param(Sender("user", None, "X"), 2, True, id="an agent, late"),
+            pytest.param(Sender("api", None, "X", typed=True), 2, True, id="somebody in a CRM, late"),
+            pytest.param(Sender("api", None, "X"), 0.5, False, id="a program, in time"),
+            pytest.param(Sender("automation", None, "X"), 0.5, False, id="an automation, in time"),
+        ],
+    )
     def test_the_channel_hears_whether_a_day_has_passed_and_a_person_writes(
-        self, acme: Business, stale: Callable[..., reach.Way], kind: str, by_person: bool
+        self, acme: Business, stale: Callable[..., reach.Way], sender: Sender, days: float, by_person: bool
+    ) -> None:
+        way = stale(days, human_agent="yes")
+        customer = db.session.query(Conversation).filter_by(account_id=way.account.id).one().customer
+        message = messages.send(acme, customer, channel="facebook", sender=sender, content="hi")
+        db.session.commit()
+        outgoing = take(message).message
+        assert (outgoing.window_open, outgoing.by_person, outgoing.to) == (days < 1, by_person, PSID)
+
+    @pytest.mark.parametrize("kind", ["api", "automation"])
+    def test_a_program_has_a_day_even_where_people_have_a_week(
+        self, acme: Business, stale: Callable[..., reach.Way], kind: str
     ) -> None:
         way = stale(2, human_agent="yes")
         customer = db.session.query(Conversation).filter_by(account_id=way.account.id).one().customer
-        message = messages.send(acme, customer, channel="facebook", sender=Sender(kind, None, "X"), content="hi")
-        db.session.commit()
-        outgoing = take(message).message
-        assert (outgoing.window_open, outgoing.by_person, outgoing.to) == (False, by_person, PSID)
+        with pytest.raises(Invalid, match=r"24 hours .* For 168 hours only people may") as refused:
+            messages.send(acme, customer, channel="facebook", sender=Sender(kind, None, "X"), content="hi")
+        assert refused.value.code == "window_closed"
 
     def test_a_note_of_the_system_opens_none(self, acme: Business, page: ChannelAccount) -> None:
         receive(acme, page, "m_1", "Agreed.", kind="system", opens_window=False)

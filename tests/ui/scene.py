@@ -245,8 +245,9 @@ class _Teller:
         for shortcut, title, body in _CANNED:
             db.session.add(CannedReply(business_id=self.business.id, shortcut=shortcut, title=title, body=body))
         if "whatsapp" in self.accounts:
-            for name, text in _TEMPLATES:
-                details = {"category": "UTILITY", "components": [{"type": "BODY", "text": text}]}
+            for name, text, more in _TEMPLATES:
+                components = [*more.get("components", ()), {"type": "BODY", "text": text}]
+                details = {"category": "UTILITY"} | more | {"components": components}
                 db.session.add(
                     MessageTemplate(
                         business_id=self.business.id,
@@ -345,7 +346,9 @@ class _Teller:
             at = today - timedelta(minutes=minutes)
             place = self.conversation(customer, kind, at, assignee_id=owner, unread_count=unread, **columns)
             answered = text.startswith("You: ")
-            self.say(place, at, text.removeprefix("You: "), self.mary if answered else None)
+            extra = _EXTRA.get(name, {})
+            self.say(place, at, text.removeprefix("You: "), self.mary if answered else None, extra=extra)
+            place.thread = {"opted_out": place.address} if extra.get("opt_out") else {}
             place.waiting_since = None if answered or place.status == "closed" else at
             place.snoozed_until = today + timedelta(hours=hours) if hours else None
             if kind == "facebook":
@@ -374,10 +377,33 @@ _CANNED = (
     ("return-policy", "30 days to return", "You can return unworn items within 30 days of delivery."),
     ("reorder", "Replacement order", "I have created a replacement order {{order_number}} for you."),
 )
-_TEMPLATES = (
-    ("order_update", "Hi {{1}}, your order {{2}} is on its way. Reply here if anything is wrong."),
-    ("refund_done", "Hi {{1}}, your refund of {{2}} was paid out today."),
+_TEMPLATES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("order_update", "Hi {{1}}, your order {{2}} is on its way. Reply here if anything is wrong.", {}),
+    ("refund_done", "Hi {{1}}, your refund of {{2}} was paid out today.", {}),
+    (
+        "spring_offer",
+        "Spring is here, {{customer_name}}: 20% off all jackets until {{last_day}}.",
+        {
+            "category": "MARKETING",
+            "parameter_format": "NAMED",
+            "components": [{"type": "HEADER", "format": "IMAGE"}, {"type": "FOOTER", "text": "Reply STOP to opt out"}],
+        },
+    ),
 )
+_EXTRA: dict[str, dict[str, Any]] = {  # what providers tell besides the words
+    "Olu Adeyemi": {
+        "referral": {"source_type": "ad", "headline": "20% off all jackets", "source_url": "https://fb.me/1"},
+        "forwarded": True,
+        "quoted": "wamid.unknown",
+    },
+    "Priya Natarajan": {"story": {"type": "reply"}},
+    "Deirdre O’Brien": {
+        "from": {"name": "Deirdre O’Brien", "address": "deirdre@example.com"},
+        "to": [{"name": "Acme Support", "address": "support@acme.example"}],
+        "cc": [{"name": "", "address": f"accounts-{number}@example.com"} for number in range(1, 9)],
+    },
+    "+353 86 555 0102": {"opt_out": "stop"},
+}
 _OTHERS: tuple[tuple[str, str, int, str, int, dict[str, Any]], ...] = (
     ("Aoife Walsh", "instagram", 4, "Is the linen dress coming back in size 12?", 2, {"owner": "mary"}),
     (

@@ -40,6 +40,13 @@ JOE = "/inbox/mine/c/{joe}"
 MENU = seen("#menu :is(input, button)")
 SHEET = seen("#sheet[open] h2")
 
+NAMES = {
+    "mail": "Deirdre O’Brien",
+    "hints": "Olu Adeyemi",
+    "story": "Priya Natarajan",
+    "stopped": "+353 86 555 0102",
+}
+
 SCREENS = (
     Screen("login", "/login", signed_in=False),
     Screen("inbox", "/inbox/mine"),
@@ -57,7 +64,11 @@ SCREENS = (
     Screen("merge", JOE, (click(".xref.dashed .btn"), SHEET)),
     Screen("palette", JOE, (press("Control+k"), write("#palette input", "joe"), seen("#results [role=option]"))),
     Screen("shortcuts", JOE, (press("?"), seen("#keys[open]"))),
+    Screen("template-file", JOE, (click("[data-templates-only]"), SHEET, click("#sheet [data-text^=spring] summary"))),
     Screen("mail", "/inbox/all/c/{mail}"),
+    Screen("hints", "/inbox/all/c/{hints}"),
+    Screen("story", "/inbox/all/c/{story}"),
+    Screen("stopped", "/inbox/all/c/{stopped}"),
     Screen("profile", "/me"),
     Screen("api-access", "/settings/api-access"),
     Screen("key-form", "/settings/api-access", (click("text=Create API key"), SHEET)),
@@ -74,7 +85,9 @@ SCREENS = (
 
 def show(page: Page, screen: Screen, url: str, numbers: dict[str, int]) -> None:
     """Open a screen and bring it into its state."""
-    known = {"joe": numbers["Joe Bloggs"], "mail": numbers.get("Deirdre O’Brien", numbers["Joe Bloggs"])}
+    known = {"joe": numbers["Joe Bloggs"]}
+    for place, name in NAMES.items():
+        known[place] = numbers.get(name, known["joe"])
     page.goto(url + screen.path.format(**known))
     page.wait_for_load_state("load")
     for step in screen.steps:

@@ -102,6 +102,10 @@ def poison(made: scene.Scene, text: str) -> Conversation:
             "location": {"name": text, "latitude": text, "longitude": text},
             "template": {"name": text},
             "html": text,
+            "referral": {"headline": text, "source_url": f"https://x.example/{text}"},
+            "error": {"text": text},
+            "from": {"name": text, "address": text},
+            "to": [{"name": text, "address": text}] * 4,
         }
         for file in message.attachments:
             file.filename = text
