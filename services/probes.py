@@ -72,7 +72,8 @@ def _let_one_try(account: ChannelAccount, doubt: Mapping[str, Any]) -> None:
     """
     before = aliased(Message)
     others = (before.business_id == Message.business_id, before.conversation_id == Message.conversation_id)
-    first = ~exists().where(*others, before.next_attempt_at.is_not(None), before.created_at < Message.created_at)
+    ahead = (before.status.in_(("queued", "sending")), before.next_attempt_at.is_not(None))
+    first = ~exists().where(*others, *ahead, before.created_at < Message.created_at)
     waits = (Message.status == "queued", Message.next_attempt_at.is_not(None), first)
     query = select(Message).where(Message.business_id == account.business_id, Message.account_id == account.id, *waits)
     oldest = query.order_by(Message.attempts, Message.created_at).limit(1).with_for_update(skip_locked=True)
