@@ -23,6 +23,7 @@ from services import (
     identities,
     messages,
     opt_outs,
+    parts,
     payloads,
     receipts,
     same_people,
@@ -77,7 +78,7 @@ def receive(
     db.session.add_all(files)
     if item.thread:
         threads.note(place, conversation, item.thread)
-        receipts.remember(message, [item.thread.id] if item.thread.id else [])
+        parts.remember(message, [item.thread.id] if item.thread.id else [])
     _tell(business, conversation, message, customer, files, item)
     channel_accounts.touch(account, inbound=None if item.echo else item.at, outbound=item.at if item.echo else None)
     receipts.apply_parked(message, item.provider_id)

@@ -10,11 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-import jobs
 from channels.base import Inbound
 from lib.ids import is_uuid
 from models import ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import events, receipts
+from services import parts, receipts
 
 RECENT = timedelta(days=1)  # an echo comes at once; a message older than this is not what it speaks of
 
@@ -25,22 +24,16 @@ def confirm(account: ChannelAccount, echo: Inbound) -> bool:
     message = _locked(account, known.message_id) if known else _ours(account, echo)
     if message is None:
         return known is not None
+    if parts.is_earlier(message, echo.provider_id):
+        return True
     message.provider_at = max(echo.at, message.provider_at or echo.at)
     if known is None:
-        receipts.remember(message, (echo.provider_id,))
+        parts.remember(message, (echo.provider_id,))
         if message.status == "unknown":
-            _go_on(message)
+            receipts.go_on(message)
         receipts.apply_parked(message, echo.provider_id)
     receipts.catch_up(message)
     return True
-
-
-def _go_on(message: Message) -> None:
-    """Send what is still missing of a message whose answer was lost, which is nothing if that was its only call."""
-    message.status, message.next_attempt_at, message.updated_at = "queued", now(), now()
-    message.error = message.error_code = None
-    events.append(message.business_id, "message.changed", message=message)
-    jobs.run_later("deliver_message", message.business_id, message.id)
 
 
 def _ours(account: ChannelAccount, echo: Inbound) -> Message | None:

@@ -16,7 +16,7 @@ import jobs
 from errors import Conflict, Invalid, NotFound
 from lib.ids import uuid7
 from models import Attachment, Business, Conversation, Message, User, db, now, read
-from services import conversations, events, reach
+from services import conversations, events, parts, reach
 
 MAX_NOTE = 20_000
 
@@ -125,6 +125,7 @@ def retry(business: Business, message: Message) -> None:
     """Try a failed or unknown message once more, because a person asked for it."""
     if message.direction != "outbound" or message.status not in ("failed", "unknown"):
         raise Conflict("Only a message that failed can be tried again.", code="not_failed")
+    parts.start_over(message)
     message.status, message.error, message.error_code = "queued", None, None
     message.attempts, message.next_attempt_at, message.updated_at = 0, now(), now()
     events.append(business.id, "message.changed", message=message)

@@ -13,10 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 import channels
-import jobs
 from channels.base import Account, ChannelError, File, Outgoing, Sent, Template
 from models import Attachment, ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, pacing, payloads, probes, receipts, threads, traces
+from services import channel_accounts, pacing, parts, payloads, probes, receipts, threads, traces
 
 LEASE = timedelta(minutes=5)
 HELD = timedelta(seconds=60)  # how often a message on a held account looks again
@@ -40,7 +39,7 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
     if message is None or message.next_attempt_at is None or message.next_attempt_at > now():
         return None
     if message.status == "sending":  # a worker died between asking the provider and recording its answer
-        if message.attempts != 1 or not _ids(message):
+        if set(parts.ids_of(message)) <= set(message.extra.get("parts", ())):
             account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
             _lose(message, account, "The worker stopped while sending; the message may have gone out.")
             return None
@@ -50,7 +49,8 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
         return None
     account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
     if account.disconnected_at:
-        receipts.fail(message, "disconnected", "The channel was disconnected before this went out.")
+        why = "The channel was disconnected before this went out."
+        receipts.fail(message, "disconnected", why, part=_rest(message))
         return None
     if account.state != "connected" and not probes.is_probe(account, message):
         message.next_attempt_at = now() + HELD
@@ -60,6 +60,8 @@ def prepare(business_id: UUID, message_id: UUID) -> Task | None:
         return None
     message.status, message.attempts = "sending", message.attempts + 1
     message.next_attempt_at = now() + LEASE
+    if message.attempts > 1 or "parts" in message.extra:
+        message.extra = message.extra | {"parts": parts.ids_of(message)}
     return Task(account.kind, channel_accounts.to_channel(account), _outgoing(message, account))
 
 
@@ -70,28 +72,37 @@ def record(business_id: UUID, message_id: UUID, outcome: Sent | ChannelError) ->
         return
     account = db.session.get_one(ChannelAccount, (business_id, message.account_id))
     sent_ids = outcome.provider_ids if isinstance(outcome, Sent) else outcome.sent_ids
-    receipts.remember(message, sent_ids)
+    parts.remember(message, sent_ids)
+    if len(sent_ids) > 1 or (sent_ids and isinstance(outcome, ChannelError)):
+        message.extra = message.extra | {"parts": list(sent_ids)}
     if isinstance(outcome, Sent):
         _went_out(message, account, outcome)
-    elif outcome.unknown and set(_ids(message)) <= set(sent_ids):
-        _lose(message, account, outcome.message)
-    elif outcome.unknown:  # an echo or a receipt came, so that call went: go on with what is missing, if anything is
-        message.status, message.next_attempt_at = "queued", now()
-        jobs.run_later("deliver_message", business_id, message_id)
-    elif outcome.action == "account":
-        channel_accounts.hold(account, outcome.message, by="sending")
-        message.status, message.next_attempt_at = "queued", now() + HELD
-    elif outcome.action == "retry" and message.attempts < MAX_ATTEMPTS:
-        wait = outcome.retry_after or _BACKOFF[min(message.attempts, len(_BACKOFF)) - 1]
-        message.status, message.next_attempt_at = "queued", now() + timedelta(seconds=wait)
-        message.error_code, message.error = outcome.code, outcome.message
     else:
-        receipts.fail(message, outcome.code, outcome.message, arrived_in_part=bool(sent_ids))
+        _did_not_go(message, account, outcome)
     message.updated_at = now()
 
 
+def _did_not_go(message: Message, account: ChannelAccount, error: ChannelError) -> None:
+    if error.action == "account" and not error.unknown:
+        channel_accounts.hold(account, error.message, by="sending")
+    if message.status == "failed":  # a part did, so what else went wrong
+        receipts.fail(message, error.code, error.message, part=_rest(message))
+    elif error.unknown and set(parts.ids_of(message)) <= set(error.sent_ids):
+        _lose(message, account, error.message)
+    elif error.unknown:  # an echo or a receipt came, so that call went: go on with what is missing, if anything is
+        receipts.go_on(message)
+    elif error.action == "account":  # which was no try of this message's
+        message.attempts = max(message.attempts - 1, 0)
+        message.status, message.next_attempt_at = "queued", now() + HELD
+    elif error.action == "retry" and message.attempts < MAX_ATTEMPTS:
+        wait = error.retry_after or _BACKOFF[min(message.attempts, len(_BACKOFF)) - 1]
+        message.status, message.next_attempt_at = "queued", now() + timedelta(seconds=wait)
+        message.error_code, message.error = error.code, error.message
+    else:
+        receipts.fail(message, error.code, error.message, part=_rest(message))
+
+
 def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
-    message.next_attempt_at, message.error, message.error_code = None, None, None
     channel_accounts.touch(account, outbound=now())
     probes.went_out(account)
     conversation = db.session.get_one(Conversation, (message.business_id, message.conversation_id))
@@ -138,7 +149,7 @@ def _outgoing(message: Message, account: ChannelAccount) -> Outgoing:
         by_person=message.sender_kind == "user" or bool(message.extra.get("typed")),
         automatic=message.sender_kind == "automation",
         attempt=message.attempts,
-        sent_ids=_ids(message) if message.attempts > 1 else [],
+        sent_ids=message.extra.get("parts", []),
     )
 
 
@@ -167,8 +178,6 @@ def _provider_id(business_id: UUID, message_id: UUID | None) -> str | None:
     return db.session.scalar(query.limit(1))
 
 
-def _ids(message: Message) -> list[str]:
-    query = select(ProviderId.value).where(
-        ProviderId.business_id == message.business_id, ProviderId.message_id == message.id
-    )
-    return list(db.session.scalars(query))
+def _rest(message: Message) -> str | None:
+    """Name what did not go of a message for `receipts.fail`: the rest of it, if anything went, or all."""
+    return "" if parts.ids_of(message) else None

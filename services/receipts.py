@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, and_, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 import channels
+import jobs
 from channels.base import Account, Receipt
 from lib.ids import is_uuid
 from models import ChannelAccount, Conversation, Customer, Message, ParkedReceipt, ProviderId, db, now
-from services import changes, channel_accounts, events, opt_outs, payloads
+from services import changes, channel_accounts, events, opt_outs, parts, payloads
 
 RANK = {"queued": 0, "sending": 0, "unknown": 0, "sent": 1, "failed": 1, "delivered": 2, "read": 3}
 UNDER_WAY = ("queued", "sending")  # whether a watermark means these is known only when their calls are answered
+UNSETTLED = (*UNDER_WAY, "unknown")  # some of their calls are still to be made or answered, whatever the others became
 _taken_at = func.coalesce(Message.provider_at, Message.sent_at)  # by the provider's clock, which an echo tells
 
 
@@ -26,18 +27,12 @@ def apply(account: ChannelAccount, receipt: Receipt) -> None:
     """Apply one receipt; unknown messages park it, repeats and stragglers change nothing."""
     if receipt.watermark:
         _keep_watermark(account, receipt)
-    messages = _meant(account, receipt)
-    if not messages and receipt.provider_id:
+        for message in db.session.scalars(_up_to(account, receipt).with_for_update(skip_locked=True)).all():
+            _hear(message, receipt.status, receipt.at)
+    elif named := _named(account, receipt):
+        _apply_to(account, named, receipt)
+    elif receipt.provider_id:
         _park(account, receipt)
-    for message in messages:
-        if receipt.provider_id and receipt.message_id:
-            remember(message, (receipt.provider_id,))
-        if receipt.status == "failed":
-            if receipt.action == "account":
-                channel_accounts.hold(account, receipt.error or "The provider refused the account.", by="receipt")
-            fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.")
-        else:
-            advance(message, receipt.status, at=receipt.at)
 
 
 def apply_parked(message: Message, provider_id: str) -> None:
@@ -52,37 +47,73 @@ def apply_parked(message: Message, provider_id: str) -> None:
         if "change" in told:
             changes.apply_to(message, changes.from_plain(told["change"]))
         elif message.direction == "outbound":
-            _apply_told(message, told)
+            account = db.session.get_one(ChannelAccount, (message.business_id, message.account_id))
+            _apply_to(account, message, Receipt(**told | {"at": datetime.fromisoformat(told["at"])}))
         db.session.delete(parked)
 
 
-def _apply_told(message: Message, told: dict[str, Any]) -> None:
-    at, status = datetime.fromisoformat(told["at"]), told["status"]
-    if status == "failed":
-        fail(message, told["error_code"], told["error"] or "The provider could not deliver it.")
+def _apply_to(account: ChannelAccount, message: Message, receipt: Receipt) -> None:
+    part = receipt.provider_id
+    if parts.is_earlier(message, part):
         return
-    for meant in (message, *(_with_those_before(message, status) if told.get("and_before") else [])):
-        advance(meant, status, at=at)
+    new = bool(part and receipt.message_id and parts.remember(message, [part]))
+    if new and receipt.status == "failed" and message.status == "queued" and message.attempts == 0:
+        parts.set_apart(message, [part])  # a person tries again what was lost, and this is what became of that
+        return
+    _take(message, receipt.extra)
+    if receipt.status == "failed":
+        why = receipt.error or "The provider could not deliver it."
+        if receipt.action == "account":
+            channel_accounts.hold(account, why, by="receipt")
+        fail(message, receipt.error_code, why, part=part)
+        return
+    if new and message.status == "unknown":
+        go_on(message)
+    _hear(message, receipt.status, receipt.at, part=part)
+    for other in _with_those_before(message, receipt.status) if receipt.and_before else ():
+        _hear(other, receipt.status, receipt.at)
 
 
-def remember(message: Message, provider_ids: Iterable[str]) -> None:
-    """Keep the provider's ids of a message, one for each call that it took."""
-    rows = [
-        {
-            "business_id": message.business_id,
-            "account_id": message.account_id,
-            "value": value,
-            "message_id": message.id,
-        }
-        for value in provider_ids
-    ]
-    if rows:
-        db.session.execute(insert(ProviderId).values(rows).on_conflict_do_nothing())
+def _hear(message: Message, status: str, at: datetime, *, part: str | None = None) -> None:
+    """Raise a message, or keep the news of a part until the rest has gone."""
+    if message.status in UNSETTLED:
+        _keep_times(message, status, at)
+    else:
+        advance(message, status, at=at, part=part)
+
+
+def _keep_times(message: Message, status: str, at: datetime) -> None:
+    if RANK[status] >= RANK["delivered"]:
+        message.delivered_at = message.delivered_at or at
+    if status == "read":
+        message.read_at = message.read_at or at
+
+
+def _take(message: Message, extra: Mapping[str, Any]) -> None:
+    """Keep what a message costs or what delays it; if one call of several is billed, the message is."""
+    told = {name: value for name, value in extra.items() if value and value != message.extra.get(name)}
+    message.extra = message.extra | told
+    if told.get("billable") or told.get("delayed"):  # which a screen shows
+        message.updated_at = now()
+        events.append(message.business_id, "message.changed", message=message)
+
+
+def go_on(message: Message) -> None:
+    """Send what is still missing of a message whose answer was lost, which is nothing if that was its only call."""
+    message.status, message.next_attempt_at, message.updated_at = "queued", now(), now()
+    message.error = message.error_code = None
+    events.append(message.business_id, "message.changed", message=message)
+    jobs.run_later("deliver_message", message.business_id, message.id)
 
 
 def catch_up(message: Message) -> None:
-    """Apply the watermarks that came before we knew when the provider took this message."""
-    if message.provider_at is None or message.status in UNDER_WAY:
+    """Apply what was told before we knew that all of this message went, and when the provider took it."""
+    if message.status in UNSETTLED:
+        return
+    for status, at in (("read", message.read_at), ("delivered", message.delivered_at)):
+        if at:
+            advance(message, status, at=at)
+    if message.provider_at is None:
         return
     kept = _locked(_conversation_of(message))
     for status in ("delivered", "read"):
@@ -91,31 +122,39 @@ def catch_up(message: Message) -> None:
             advance(message, status, at=now())
 
 
-def advance(message: Message, status: str, *, at: datetime) -> None:
-    """Raise a message to `sent`, `delivered` or `read`; each implies the ones before it."""
-    if RANK[status] <= RANK[message.status] and not (message.status == "failed" and RANK[status] > 1):
+def advance(message: Message, status: str, *, at: datetime, part: str | None = None) -> None:
+    """Raise a message to `sent`, `delivered` or `read`; each implies the ones before it.
+
+    One that failed is raised when all parts that failed have arrived after all, and by no other part.
+    """
+    if message.status == "failed":
+        if RANK[status] < RANK["delivered"] or not parts.arrived(message, part):
+            return
+    elif RANK[status] <= RANK[message.status]:
         return
     first = message.sent_at is None
     message.sent_at = message.sent_at or at
-    if RANK[status] >= RANK["delivered"]:
-        message.delivered_at = message.delivered_at or at
-    if status == "read":
-        message.read_at = at
+    _keep_times(message, status, at)
     if message.status in ("failed", "unknown") and message.error:
         message.extra = message.extra | {"earlier_error": {"code": message.error_code, "message": message.error}}
     message.status, message.next_attempt_at, message.updated_at = status, None, now()
     message.error, message.error_code = None, None
     if first:
         tell(message, "message.sent")
-    if status != "sent":
+    if status != "sent" or not first:
         tell(message, "message.status_changed")
-    elif not first:
-        events.append(message.business_id, "message.changed", message=message)
 
 
-def fail(message: Message, code: str | None, why: str, *, arrived_in_part: bool = False) -> None:
-    """Give a message up, unless it has arrived after all; of one that took several calls, only the first may have."""
-    if message.status == "failed" or (RANK[message.status] >= RANK["delivered"] and not arrived_in_part):
+def fail(message: Message, code: str | None, why: str, *, part: str | None = None) -> None:
+    """Give a message up, unless it has arrived after all.
+
+    `part` is the id of the call that failed, or "" if others went and it did not: one of several fails the whole.
+    """
+    if RANK[message.status] >= RANK["delivered"] and len(parts.ids_of(message)) < 2:
+        return
+    if part is not None:
+        parts.failed(message, part, *([""] if message.status == "queued" else []))  # what is still to go will not
+    if message.status == "failed":
         return
     message.status, message.next_attempt_at, message.updated_at = "failed", None, now()
     message.error_code, message.error = code, why
@@ -160,15 +199,13 @@ def tell(message: Message, kind: str) -> None:
     events.append(key, kind, data, message=message)
 
 
-def _meant(account: ChannelAccount, receipt: Receipt) -> list[Message]:
-    if receipt.watermark:
-        return list(db.session.scalars(_up_to(account, receipt).with_for_update(skip_locked=True)))
+def _named(account: ChannelAccount, receipt: Receipt) -> Message | None:
     message_id = _message_id(account, receipt)
     if message_id is None:
-        return []
+        return None
     query = _outbound(account.business_id, account.id).where(Message.id == message_id)
-    found = list(db.session.scalars(query.with_for_update()))
-    return found + (_with_those_before(found[0], receipt.status) if found and receipt.and_before else [])
+    found: Message | None = db.session.scalar(query.with_for_update())
+    return found
 
 
 def _outbound(business_id: UUID, account_id: UUID) -> Select[Message]:
@@ -256,7 +293,7 @@ def _message_id(account: ChannelAccount, receipt: Receipt) -> UUID | None:
 
 
 def _park(account: ChannelAccount, receipt: Receipt) -> None:
-    shown = asdict(receipt) | {"at": receipt.at.isoformat(), "watermark": None, "extra": {}}
+    shown = asdict(receipt) | {"at": receipt.at.isoformat(), "watermark": None, "extra": dict(receipt.extra)}
     row = ParkedReceipt(
         business_id=account.business_id, account_id=account.id, provider_id=receipt.provider_id or "", receipt=shown
     )

@@ -16,7 +16,7 @@ from sqlalchemy import select
 import channels
 from channels.base import Account, ChannelError, Receipt
 from models import ChannelAccount, Conversation, Message, ProviderId, db, now
-from services import channel_accounts, receipts
+from services import channel_accounts, parts, receipts
 
 LOOKS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))  # pauses before each look
 EARLIER = timedelta(minutes=2)  # how far the provider's clock may be behind ours
@@ -69,7 +69,7 @@ def record(business_id: UUID, message_id: UUID, outcome: Sequence[Receipt] | Cha
         return
     for receipt in outcome:
         if not _is_known(message, receipt.provider_id or ""):
-            receipts.remember(message, [receipt.provider_id or ""])
+            parts.remember(message, [receipt.provider_id or ""])
             _go_on(message, receipt)
             return
     if last:
@@ -77,11 +77,12 @@ def record(business_id: UUID, message_id: UUID, outcome: Sequence[Receipt] | Cha
 
 
 def _go_on(message: Message, receipt: Receipt) -> None:
+    part = receipt.provider_id or ""
     if receipt.status == "failed":
-        receipts.fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.")
+        receipts.fail(message, receipt.error_code, receipt.error or "The provider could not deliver it.", part=part)
     else:
-        receipts.advance(message, receipt.status, at=receipt.at)
-    receipts.apply_parked(message, receipt.provider_id or "")
+        receipts.advance(message, receipt.status, at=receipt.at, part=part)
+    receipts.apply_parked(message, part)
 
 
 def _locked(business_id: UUID, message_id: UUID) -> Message | None:

@@ -65,6 +65,10 @@ def login(user: str, word: str) -> str:
 
 
 class TestSending:
+    def test_a_text_that_is_known_to_have_gone_is_not_sent_again(self, twilio: HTTPServer) -> None:
+        assert send(text="Dia dhuit", sent_ids=["SM1"], attempt=2) == Sent(("SM1",))
+        assert twilio.log == []
+
     def test_a_text_is_one_form_with_a_status_address_of_its_own(self, twilio: HTTPServer) -> None:
         assert send(text="Dia dhuit, a Sheáin & Áine") == Sent((SID,))
         request = asked(twilio)

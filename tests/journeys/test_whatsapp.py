@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import func, select, update
 
 from demo import files
+from models import Business, Message, Notice, db, now
+from services import messages, outbound
 from tests.callers import fetch, until
 from tests.journeys.conftest import JOHN, Shop
 
@@ -148,3 +152,38 @@ def test_an_answer_that_never_came_is_not_sent_twice(shop: Shop) -> None:
     message_id = shop.send("Once")
     reach(shop, message_id, "delivered")  # the statuses say that it went
     assert [one["text"] for one in shop.screen()[1:]] == ["Once"]
+
+
+def test_a_failed_message_that_is_tried_again_goes_once_though_the_provider_is_busy(shop: Shop) -> None:
+    shop.fault("failed_status", code=131000)
+    message_id = shop.send("Again, please")
+    reach(shop, message_id, "failed")
+    shop.fault("rate_limit")
+    with shop.live.app.app_context():
+        message = db.session.scalars(select(Message).where(Message.id == UUID(message_id))).one()
+        messages.retry(db.session.get_one(Business, message.business_id), message)
+        db.session.commit()
+    reach(shop, message_id, "delivered")
+    assert [one["text"] for one in shop.screen()[1:]] == ["Again, please"]  # what failed never got there
+
+
+def test_an_expired_token_fails_nothing_and_all_goes_in_order_once_it_is_replaced(shop: Shop) -> None:
+    account = f"/api-channels?id={shop.account['id']}"
+    shop.fault("expired_token")
+    waiting = [shop.send("one")]
+    until(lambda: shop.api.call("GET", account)["channel_account"]["state"] == "attention")
+    waiting += [shop.send("two"), shop.send("three")]
+    mine = (Message.business_id == UUID(shop.api.business_id), Message.direction == "outbound")
+    with shop.live.app.app_context():
+        held = select(func.count()).where(*mine, Message.status == "queued", Message.next_attempt_at > now())
+        until(lambda: db.session.scalar(held) == 3 or db.session.rollback())
+        standing = (Notice.business_id == UUID(shop.api.business_id), Notice.dismissed_at.is_(None))
+        (notice,) = db.session.scalars(select(Notice.text).where(*standing)).all()
+        assert "token has expired" in notice
+        shop.api.patch(account, {"config": {"access_token": f"EAAG{shop.number[2:]}"}})
+        minute = update(Message).where(*mine).values(next_attempt_at=Message.next_attempt_at - outbound.HELD)
+        db.session.execute(minute)
+        db.session.commit()
+    for message_id in waiting:
+        reach(shop, message_id, "delivered")
+    assert [one["text"] for one in shop.screen()[1:]] == ["one", "two", "three"]
