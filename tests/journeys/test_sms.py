@@ -11,13 +11,15 @@ from uuid import UUID
 
 import orjson
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 from sqlalchemy import select
 
 from demo import files
 from models import Business, Message, db, now
 from services import messages, traces
 from tests.callers import Caller, business, fetch, operate, until
+from tests.journeys import screens
+from tests.journeys.screens import assert_never_reloaded, bubble, write
 from tests.processes import Live
 from tests.receivers import Got, Receiver, listening
 
@@ -157,38 +159,18 @@ def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
 
 @pytest.mark.browser
 def test_a_picture_from_the_phone_is_answered_in_the_inbox(shop: Shop, browser_context: BrowserContext) -> None:
-    inbox, phone = browser_context.new_page(), browser_context.new_page()
-    inbox.goto(f"{shop.live.base_url}/login")
-    inbox.get_by_label("Email").fill(shop.api.email)
-    inbox.get_by_label("Password", exact=True).fill(shop.api.password)
-    inbox.get_by_role("button", name="Sign in").click()
-    inbox.goto(f"{shop.live.base_url}/inbox/all/c/1")
-    phone.goto(f"{shop.live.sandbox_url}/phone/sms/{shop.number}/{AOIFE}")
-    for page, text in ((inbox, "Is it open?"), (phone, "Is it open?")):
-        expect(bubble(page, text)).to_be_visible(timeout=15_000)
-        page.evaluate("window.stillTheSame = true")
+    inbox = screens.inbox(shop.api, browser_context, "Is it open?")
+    phone = screens.phone(shop.api, browser_context, "sms", shop.number, AOIFE)
+    expect(bubble(phone, "Is it open?")).to_be_visible()
 
     boots = {"name": "boots.png", "mimeType": "image/png", "buffer": files.picture("boots.png")}
     phone.get_by_label("Attach a file").set_input_files([boots])  # type: ignore[list-item]
     write(phone, "Have you got these in 39?")
     image = bubble(inbox, "Have you got these in 39?").locator("img[alt='image.png']")  # Twilio tells no name
-    expect(image).to_be_visible(timeout=15_000)
+    expect(image).to_be_visible()
     expect(image).to_have_js_property("naturalWidth", 480)
 
     write(inbox, "Two pairs are left.")
-    expect(bubble(phone, "Two pairs are left.")).to_be_visible(timeout=15_000)
-    expect(bubble(inbox, "Two pairs are left.").locator("[title^=Delivered]")).to_be_visible(timeout=15_000)
-    assert inbox.evaluate("window.stillTheSame")
-    assert phone.evaluate("window.stillTheSame")
-
-
-def write(where: Page, text: str) -> None:
-    """Type into the box for messages, and send."""
-    box = where.get_by_label("Message to")
-    box.fill(text)
-    box.press("Enter")
-    expect(box).to_have_value("")
-
-
-def bubble(where: Page, text: str) -> Any:
-    return where.locator(".m", has_text=text)
+    expect(bubble(phone, "Two pairs are left.")).to_be_visible()
+    expect(bubble(inbox, "Two pairs are left.").locator("[title^=Delivered]")).to_be_visible()
+    assert_never_reloaded(inbox, phone)
