@@ -98,6 +98,8 @@ def _went_out(message: Message, account: ChannelAccount, sent: Sent) -> None:
         conversation.thread = conversation.thread | dict(sent.thread)
     if channels.get(account.kind).limits.threads:
         threads.add(conversation, sent.provider_ids)
+    if message.attempts > 1 and message.delivered_at:  # told of an earlier try, whose answer was lost
+        message.status = "read" if message.read_at else "delivered"
     receipts.advance(message, "sent", at=now())
     for provider_id in sent.provider_ids:
         receipts.apply_parked(message, provider_id)

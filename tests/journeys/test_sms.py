@@ -118,6 +118,20 @@ def kept(shop: Shop, message_id: str) -> Iterator[Message]:
         db.session.commit()
 
 
+def test_a_text_whose_status_came_before_its_answer_was_lost_is_not_sent_again(shop: Shop) -> None:
+    shop.control("faults", kind="timeout_after_accept", seconds=2)  # time for every status to come before
+    message_id = shop.send("Once, please")
+
+    def taken_up_again() -> bool:
+        with kept(shop, message_id) as message:
+            return message.attempts == 2 and message.next_attempt_at is None
+
+    until(taken_up_again)
+    shop.reach(message_id, "delivered")
+    assert [one["text"] for one in shop.screen()] == ["Is it open?", "Once, please"]
+    assert [got.event["data"]["status"] for got in shop.told("message.status_changed")] == ["delivered"]
+
+
 def test_a_lost_answer_whose_statuses_are_lost_too_is_found_in_the_list(shop: Shop) -> None:
     for kind in ("no_statuses", "drop_after_accept"):
         shop.control("faults", kind=kind)
