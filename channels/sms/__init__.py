@@ -141,7 +141,7 @@ class Sms(Channel):
 
     def send(self, account: Account, message: Outgoing) -> Sent:
         """Make the one call; our id goes along in the address that Twilio tells the status to."""
-        if message.sent_ids:  # it went out, although its answer was lost
+        if message.sent_ids:  # it went out, although its answer was lost: its status came before
             return Sent(tuple(message.sent_ids))
         config = account.config
         _check(message)

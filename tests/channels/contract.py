@@ -18,11 +18,13 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytest_httpserver import HTTPServer
 
 import channels
-from channels.base import AccountNotice, BadSignature, Callback, Inbound
+from channels.base import AccountNotice, BadSignature, Callback, ChannelError, Inbound
 from channels.contract import Channel
 from tests.channels import kinds
+from tests.channels.counters import COUNTERS, Counter, opened
 
 NASTY = st.sampled_from(["\x00", "\ud83d", "9" * 400, 10**400, float("inf")])
 JSON = st.recursive(
@@ -77,6 +79,11 @@ class Contract:
     @pytest.fixture
     def config(self, kind: str) -> dict[str, str]:
         return kinds.PROVIDERS[kind].config
+
+    @pytest.fixture
+    def counter(self, kind: str, provider: HTTPServer) -> Iterator[Counter]:
+        with opened(kind, provider) as counter:
+            yield counter
 
     def test_is_registered_under_its_own_kind(self, channel: Channel, kind: str) -> None:
         assert channel.kind == kind
@@ -183,6 +190,47 @@ class Contract:
                 assert_storable(item)
 
         parse()
+
+    def test_a_text_gives_an_id_for_each_call(self, counter: Counter) -> None:
+        ids = counter.send("Dia dhuit, a Sheáin 😀").provider_ids
+        assert 0 < len(ids) == len(set(ids)) == counter.asked
+        assert all(isinstance(one, str) and 0 < len(one) <= 512 for one in ids)
+
+    def test_what_went_at_an_earlier_try_does_not_go_again(self, counter: Counter) -> None:
+        before = counter.send().provider_ids
+        again = counter.send(sent_ids=before, attempt=2)
+        assert (again.provider_ids, counter.asked) == (before, len(before))
+
+    def test_each_kind_of_refusal_has_its_consequence(self, counter: Counter, action: str) -> None:
+        counter.refuse(action)
+        error = counter.refused()
+        assert (error.action, error.code, error.unknown) == (action, counter.codes[action], False)
+        assert error.permanent == (action != "retry")
+        assert error.sent_ids == ()
+        assert error.message.strip()
+        assert "{" not in error.message
+        assert counter.asked == 1, "the worker decides on another try, not the channel"
+
+    def test_there_is_a_refusal_for_each_consequence_that_the_channel_knows(self, channel: Channel, kind: str) -> None:
+        windows = {"window"} if channel.limits.window_hours else set()
+        assert set(COUNTERS[kind].codes) == {"retry", "permanent", "account"} | windows
+
+    def test_a_lost_answer_leaves_the_outcome_unknown(self, counter: Counter, request: pytest.FixtureRequest) -> None:
+        counter.hang_up(request)
+        error = counter.refused()
+        assert (error.unknown, error.permanent) == (True, False)
+        assert "may have gone" in error.message
+
+    def test_a_file_is_fetched_whole_up_to_the_most_bytes_and_no_larger(
+        self, channel: Channel, counter: Counter
+    ) -> None:
+        content = b"\x89PNG\r\n\x1a\n" + bytes(92)
+        media = counter.media(content)
+        found, mime, _ = channel.fetch_media(counter.account, media, max_bytes=len(content))
+        assert (found, mime) == (content, "image/png")
+        with pytest.raises(ChannelError) as caught:
+            channel.fetch_media(counter.account, media, max_bytes=len(content) - 1)
+        assert (caught.value.code, caught.value.action) == ("too_large", "permanent")
 
 
 def damaged(tree: Any, where: int, what: Any) -> Any:

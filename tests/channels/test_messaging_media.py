@@ -70,12 +70,6 @@ def test_trouble_at_meta_is_tried_later(provider: HTTPServer, kind: str, answer:
     assert failed(kind).action == "retry"
 
 
-def test_a_file_that_is_too_large_is_not_kept(provider: HTTPServer, kind: str) -> None:
-    provider.expect_request("/file").respond_with_data(b"x" * 2000, content_type="image/png")
-    error = failed(kind)
-    assert (error.code, error.permanent) == ("too_large", True)
-
-
 @pytest.mark.parametrize(
     "url",
     [

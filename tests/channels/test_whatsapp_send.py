@@ -262,13 +262,6 @@ def test_an_acceptance_without_an_id_leaves_the_outcome_unknown(provider: HTTPSe
     assert caught.value.unknown
 
 
-def test_a_connection_cut_after_the_request_leaves_the_outcome_unknown(hanging_up: str) -> None:
-    with pytest.raises(ChannelError) as caught:
-        send(text="x")
-    assert (caught.value.unknown, caught.value.permanent) == (True, False)
-    assert "may have gone" in caught.value.message
-
-
 def test_a_connection_cut_during_an_upload_is_simply_tried_again(hanging_up: str) -> None:
     with pytest.raises(ChannelError) as caught:
         send(files=[file("image/png")])

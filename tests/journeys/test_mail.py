@@ -1,4 +1,4 @@
-"""Mail from end to end: a real Dovecot, a real SMTP server and the worker between them, whatever happens to each."""
+"""Mail from end to end: a real Dovecot, a real Exim and the worker between them, whatever happens to each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.message import EmailMessage
 from functools import partial
 from typing import Any
 
@@ -15,16 +16,19 @@ import pytest
 from sqlalchemy import select
 
 from lib.ids import uuid7
-from models import Attachment, Business, ChannelAccount, Message, db
+from models import Attachment, Business, ChannelAccount, Message, db, now
 from services import businesses, channel_accounts, customers, messages
 from services.messages import Sender
 from tests import servers
 from tests.callers import until
-from tests.channels.mail_servers import DOVECOT, PASSWORD, Dovecot, PostOffice, post_office
+from tests.channels.exim import EXIM, Exim
+from tests.channels.mail_servers import DOVECOT, PASSWORD, Dovecot
 from tests.ports import free_ports
 from tests.processes import Live
 
-pytestmark = pytest.mark.skipif(not DOVECOT, reason="Dovecot is not installed (apt-get install dovecot-imapd)")
+pytestmark = pytest.mark.skipif(
+    not (DOVECOT and EXIM), reason="Mail servers are not installed (apt-get install dovecot-imapd exim4-daemon-light)"
+)
 
 
 @dataclass
@@ -33,7 +37,7 @@ class Stage:
 
     live: Live
     dovecot: Dovecot
-    office: PostOffice
+    exim: Exim
     business: Business
     account: ChannelAccount
     listens: int
@@ -42,6 +46,32 @@ class Stage:
         head = {"from": sender, "subject": subject, "message_id": f"<{uuid7()}@x.example>"} | headers
         lines = (f"{name.replace('_', '-')}: {value}\n" for name, value in head.items())
         self.dovecot.deliver(f"{''.join(lines)}\n{text}\n".encode())
+
+    def answer(self, mail: Message, text: str) -> Message:
+        """Write back as an agent does; whether it went, the worker tells."""
+        customer = customers.get(self.business, id=str(mail.customer_id))
+        said = {"channel": "email", "sender": Sender("api"), "content": text}
+        reply = messages.send(self.business, customer, account_id=self.account.id, **said)
+        db.session.commit()
+        return reply
+
+    def reached(self, sent: Message, status: str, *, attempts: int = 1) -> Message:
+        """Wait until this became of a message, at that attempt."""
+
+        def look() -> list[Message]:
+            found = [one for one in self.messages() if one.id == sent.id]
+            return [one for one in found if (one.status, one.attempts) == (status, attempts)]
+
+        return until(look, 30)[0]
+
+    def due(self, sent: Message) -> None:
+        """Let the pause before the next attempt be over."""
+        sent.next_attempt_at = now()
+        db.session.commit()
+
+    def taken(self, text: str) -> list[EmailMessage]:
+        """Every copy of a mail that the customers' server has."""
+        return [one for one in self.exim.mails() if text in str(one.get_body(("plain",)))]
 
     def messages(self) -> list[Message]:
         db.session.rollback()
@@ -61,31 +91,32 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    dovecot, listens = Dovecot(), free_ports(1)[0]
+    dovecot, exim, listens = Dovecot(), Exim(), free_ports(1)[0]
     dovecot.start()
+    exim.start()
     worker = getattr(request.config, "workerinput", {"workerid": "main"})["workerid"]
-    with post_office() as office:
-        hosts = f"127.0.0.1:{dovecot.port} 127.0.0.1:{office.port}"
-        words = {"MAIL_TRUSTED_HOSTS": hosts, "MAIL_LISTEN": f"127.0.0.1:{listens}", "MAIL_MAX_BYTES": 200_000}
-        live = Live(servers.provide(f"{worker}_mail"), **words)
-        try:
-            live.start("worker")
-            with live.app.app_context():
-                business = businesses.create("Acme")
-                account = channel_accounts.connect(business, "email", "Support", settings(dovecot, office))
-                db.session.commit()
-                yield Stage(live, dovecot, office, business, account, listens)
-                db.session.rollback()
-        finally:
-            live.stop()
-            dovecot.close()
+    hosts = f"127.0.0.1:{dovecot.port} 127.0.0.1:{exim.port}"
+    words = {"MAIL_TRUSTED_HOSTS": hosts, "MAIL_LISTEN": f"127.0.0.1:{listens}", "MAIL_MAX_BYTES": 200_000}
+    live = Live(servers.provide(f"{worker}_mail"), **words)
+    try:
+        live.start("worker")
+        with live.app.app_context():
+            business = businesses.create("Acme")
+            account = channel_accounts.connect(business, "email", "Support", settings(dovecot, exim))
+            db.session.commit()
+            yield Stage(live, dovecot, exim, business, account, listens)
+            db.session.rollback()
+    finally:
+        live.stop()
+        exim.close()
+        dovecot.close()
 
 
-def settings(dovecot: Dovecot, office: PostOffice) -> dict[str, Any]:
+def settings(dovecot: Dovecot, exim: Exim) -> dict[str, Any]:
     return {
         **{"address": "support@acme.ie", "user": "support", "password": PASSWORD, "poll_seconds": "60"},
         **{"imap_host": "127.0.0.1", "imap_port": str(dovecot.port), "imap_security": "none"},
-        **{"smtp_host": "127.0.0.1", "smtp_port": str(office.port), "smtp_security": "none"},
+        **{"smtp_host": "127.0.0.1", "smtp_port": str(exim.port), "smtp_security": "none"},
     }
 
 
@@ -98,12 +129,9 @@ def timed(wait: Callable[[], Any]) -> float:
 def test_a_mail_is_answered_and_the_answer_to_that_comes_back_to_its_place(stage: Stage) -> None:
     stage.deliver("Question", "Is it open?")
     first = stage.arrived("Question")
-    customer = customers.get(stage.business, id=str(first.customer_id))
-    said = {"channel": "email", "sender": Sender("api"), "content": "Yes, until six."}
-    reply = messages.send(stage.business, customer, account_id=stage.account.id, **said)
-    db.session.commit()
-    until(lambda: [one for one in stage.messages() if one.id == reply.id and one.status == "sent"])
-    sent = stage.office.mail()
+    reply = stage.answer(first, "Yes, until six.")
+    stage.reached(reply, "sent")
+    [sent] = stage.taken("Yes, until six.")
     assert (sent["To"], sent["Subject"]) == ("joe@x.example", "Re: Question")
     assert sent["In-Reply-To"] == first.extra["message_id"]
     stage.deliver("Thanks", to=str(sent["Reply-To"]))
@@ -152,6 +180,45 @@ def test_a_restart_of_the_mail_server_loses_and_doubles_nothing(stage: Stage) ->
     stage.arrived("Meanwhile")
     stage.arrived("Afterwards")
     stage.arrived("Before")
+
+
+def test_an_answer_waits_for_a_mail_server_that_is_away_and_goes_once(stage: Stage) -> None:
+    stage.deliver("Away")
+    asked = stage.arrived("Away")
+    stage.exim.stop()
+    waiting = stage.reached(stage.answer(asked, "It went on."), "queued", attempts=1)
+    assert "cannot be reached" in str(waiting.error)
+    stage.exim.start()
+    stage.due(waiting)
+    stage.reached(waiting, "sent", attempts=2)
+    assert len(stage.taken("It went on.")) == 1
+
+
+def test_an_answer_whose_mail_server_dies_before_it_is_written_goes_once(stage: Stage) -> None:
+    stage.deliver("Slow", sender="slow@x.example")
+    held = stage.exim.log().count("HELD")
+    reply = stage.answer(stage.arrived("Slow"), "After a while.")
+    stage.exim.held(held + 1)
+    stage.exim.kill()
+    stage.exim.start(holding=False)
+    stage.due(stage.reached(reply, "queued", attempts=1))
+    stage.reached(reply, "sent", attempts=2)
+    assert len(stage.taken("After a while.")) == 1
+    stage.exim.stop()
+    stage.exim.start()
+
+
+def test_an_answer_whose_mail_server_dies_while_it_takes_it_is_never_sent_again_by_itself(stage: Stage) -> None:
+    stage.deliver("A slow one")
+    held = stage.exim.log().count("HELD")
+    reply = stage.answer(stage.arrived("A slow one"), "Perhaps.")
+    stage.exim.held(held + 1)
+    stage.exim.kill()
+    stage.exim.start()
+    lost = stage.reached(reply, "unknown")
+    assert "it may have gone out" in str(lost.error)
+    assert lost.next_attempt_at is None
+    assert stage.taken("Perhaps.") == []
 
 
 def test_a_new_numbering_of_the_mailbox_doubles_nothing(stage: Stage) -> None:

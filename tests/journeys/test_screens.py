@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from demo import files
 from tests.browsers import Hosts
+from tests.journeys import screens
 from tests.journeys.conftest import JOHN, Shop
+from tests.journeys.screens import READ, assert_never_reloaded, bubble, marked, write
 
 pytestmark = pytest.mark.browser
-
-READ = "[title^=Read]"
-expect.set_options(timeout=15_000)  # six processes and a browser share the machine with other tests
 
 
 @pytest.fixture
 def inbox(shop: Shop, browser_context: BrowserContext) -> Page:
     """The agent's inbox, with John's conversation open."""
-    page = browser_context.new_page()
-    page.goto(f"{shop.live.base_url}/login")
-    page.get_by_label("Email").fill(shop.api.email)
-    page.get_by_label("Password", exact=True).fill(shop.api.password)
-    page.get_by_role("button", name="Sign in").click()
-    page.goto(f"{shop.live.base_url}/inbox/all/c/1")
-    expect(page.locator(".msgs").get_by_text("Is this the shop?")).to_be_visible()
-    return _never_reloaded(page)
+    return screens.inbox(shop.api, browser_context, "Is this the shop?")
 
 
 @pytest.fixture
@@ -38,31 +28,12 @@ def crm(shop: Shop, hosts: Hosts, browser_context: BrowserContext) -> Page:
     page = browser_context.new_page()
     page.goto(hosts.embed(shop.api.post("/api-sso-generate-token", wish)["embed_url"], path=f"/{customer['id']}"))
     expect(page.frame_locator("#embed").locator("#timeline").get_by_text("Is this the shop?")).to_be_visible()
-    return _never_reloaded(page)
+    return marked(page)
 
 
 @pytest.fixture
 def phone(shop: Shop, browser_context: BrowserContext) -> Page:
-    page = browser_context.new_page()
-    page.goto(f"{shop.live.sandbox_url}/phone/whatsapp/{shop.number}/{JOHN.removeprefix('+')}")
-    return _never_reloaded(page)
-
-
-def _never_reloaded(page: Page) -> Page:
-    page.evaluate("window.stillTheSame = true")
-    return page
-
-
-def write(where: Page | FrameLocator, text: str) -> None:
-    """Type into the box for messages, and send."""
-    box = where.get_by_label("Message to")
-    box.fill(text)
-    box.press("Enter")
-    expect(box).to_have_value("")
-
-
-def bubble(where: Page | FrameLocator, text: str) -> Any:
-    return where.locator(".m", has_text=text)
+    return screens.phone(shop.api, browser_context, "whatsapp", shop.number, JOHN.removeprefix("+"))
 
 
 def test_a_conversation_goes_round_all_three_screens(shop: Shop, inbox: Page, crm: Page, phone: Page) -> None:
@@ -81,8 +52,7 @@ def test_a_conversation_goes_round_all_three_screens(shop: Shop, inbox: Page, cr
     for screen in (embed, inbox):
         expect(bubble(screen, "Shall I put one aside?").locator(READ)).to_be_visible()
 
-    for page in (inbox, crm, phone):
-        assert page.evaluate("window.stillTheSame")
+    assert_never_reloaded(inbox, crm, phone)
     sent = [one for one in shop.api.messages() if one["direction"] == "outbound"]
     assert [(one["content"], one["status"]) for one in sent] == [
         ("Two pairs are left.", "read"),

@@ -18,6 +18,8 @@ from demo import files
 from models import Business, Message, db, now
 from services import messages, traces
 from tests.callers import Caller, business, fetch, operate, until
+from tests.journeys import screens
+from tests.journeys.screens import assert_never_reloaded, bubble, write
 from tests.processes import Live
 from tests.receivers import Got, Receiver, listening
 
@@ -116,6 +118,20 @@ def kept(shop: Shop, message_id: str) -> Iterator[Message]:
         db.session.commit()
 
 
+def test_a_text_whose_status_came_before_its_answer_was_lost_is_not_sent_again(shop: Shop) -> None:
+    shop.control("faults", kind="timeout_after_accept", seconds=2)  # time for every status to come before
+    message_id = shop.send("Once, please")
+
+    def taken_up_again() -> bool:
+        with kept(shop, message_id) as message:
+            return message.attempts == 2 and message.next_attempt_at is None
+
+    until(taken_up_again)
+    shop.reach(message_id, "delivered")
+    assert [one["text"] for one in shop.screen()] == ["Is it open?", "Once, please"]
+    assert [got.event["data"]["status"] for got in shop.told("message.status_changed")] == ["delivered"]
+
+
 def test_a_lost_answer_whose_statuses_are_lost_too_is_found_in_the_list(shop: Shop) -> None:
     for kind in ("no_statuses", "drop_after_accept"):
         shop.control("faults", kind=kind)
@@ -161,13 +177,7 @@ def test_who_writes_stop_gets_no_more_until_start(shop: Shop) -> None:
 @pytest.fixture
 def inbox(shop: Shop, browser_context: BrowserContext) -> Page:
     """The agent's inbox, with the customer's conversation open."""
-    page = browser_context.new_page()
-    page.goto(f"{shop.live.base_url}/login")
-    page.get_by_label("Email").fill(shop.api.email)
-    page.get_by_label("Password", exact=True).fill(shop.api.password)
-    page.get_by_role("button", name="Sign in").click()
-    page.goto(f"{shop.live.base_url}/inbox/all/c/1")
-    return page
+    return screens.inbox(shop.api, browser_context, "Is it open?")
 
 
 @pytest.mark.browser
@@ -212,33 +222,17 @@ def test_a_refusal_for_an_opt_out_closes_the_composer(shop: Shop, inbox: Page) -
 def test_a_picture_from_the_phone_is_answered_in_the_inbox(
     shop: Shop, inbox: Page, browser_context: BrowserContext
 ) -> None:
-    phone = browser_context.new_page()
-    phone.goto(f"{shop.live.sandbox_url}/phone/sms/{shop.number}/{AOIFE}")
-    for page, text in ((inbox, "Is it open?"), (phone, "Is it open?")):
-        expect(bubble(page, text)).to_be_visible(timeout=15_000)
-        page.evaluate("window.stillTheSame = true")
+    phone = screens.phone(shop.api, browser_context, "sms", shop.number, AOIFE)
+    expect(bubble(phone, "Is it open?")).to_be_visible()
 
     boots = {"name": "boots.png", "mimeType": "image/png", "buffer": files.picture("boots.png")}
     phone.get_by_label("Attach a file").set_input_files([boots])  # type: ignore[list-item]
     write(phone, "Have you got these in 39?")
     image = bubble(inbox, "Have you got these in 39?").locator("img[alt='image.png']")  # Twilio tells no name
-    expect(image).to_be_visible(timeout=15_000)
+    expect(image).to_be_visible()
     expect(image).to_have_js_property("naturalWidth", 480)
 
     write(inbox, "Two pairs are left.")
-    expect(bubble(phone, "Two pairs are left.")).to_be_visible(timeout=15_000)
-    expect(bubble(inbox, "Two pairs are left.").locator("[title^=Delivered]")).to_be_visible(timeout=15_000)
-    assert inbox.evaluate("window.stillTheSame")
-    assert phone.evaluate("window.stillTheSame")
-
-
-def write(where: Page, text: str) -> None:
-    """Type into the box for messages, and send."""
-    box = where.get_by_label("Message to")
-    box.fill(text)
-    box.press("Enter")
-    expect(box).to_have_value("")
-
-
-def bubble(where: Page, text: str) -> Any:
-    return where.locator(".m", has_text=text)
+    expect(bubble(phone, "Two pairs are left.")).to_be_visible()
+    expect(bubble(inbox, "Two pairs are left.").locator("[title^=Delivered]")).to_be_visible()
+    assert_never_reloaded(inbox, phone)
