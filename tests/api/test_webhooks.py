@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.fetch.rules import TRANSPORT
+from lib.headers import TRANSPORT
 from tests.factories import Api
 
 WISH = {"name": "CRM", "url": "https://crm.example.com/hook", "events": ["*"]}

@@ -168,6 +168,16 @@ def test_an_erasure_takes_back_what_waits(alice: Somebody, receiver: Receiver) -
     assert len(waiting(endpoint)) == 1
 
 
+def test_the_log_shows_no_body_of_what_was_erased(alice: Somebody, receiver: Receiver, client: FlaskClient) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    tell(alice.business, "Ann")
+    (delivery,) = db.session.scalars(select(Delivery).where(Delivery.endpoint_id == endpoint.id))
+    delivery.event.body = events.ERASED
+    db.session.commit()
+    path = f"{API}/api-webhook-deliveries?id={delivery.id}"
+    assert client.get(path, headers={"x-api-key": alice.key}).json["body"] is None
+
+
 @pytest.mark.parametrize("first", ["erasure", "step"])
 def test_an_erasure_and_a_replays_step_at_the_same_time_leave_nothing_to_send(
     in_app: Flask, alice: Somebody, receiver: Receiver, first: str
