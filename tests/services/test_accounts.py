@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from services.messages import Sender
 from tests.channels import kinds
 from tests.factories import received
 
+_numbers = itertools.count(1_000_000)
 AOIFE = "+353871234567"
 TWILIO = f"/2010-04-01/Accounts/{kinds.PROVIDERS['sms'].config['account_sid']}"
 
@@ -76,15 +78,21 @@ def line(acme: Business) -> ChannelAccount:
 
 
 def write(business: Business, account: ChannelAccount, *texts: str) -> list[Message]:
-    """Queue answers to the customer who wrote."""
-    conversation = db.session.query(Conversation).filter_by(account_id=account.id).one()
-    customer = customers.get(business, id=str(conversation.customer_id))
-    by = Sender("user", None, "Bob")
-    made = [
-        messages.send(business, customer, channel=account.kind, sender=by, content=text, conversation=conversation)
-        for text in texts
-    ]
-    db.session.commit()
+    """Queue answers, each to a customer of its own who wrote: in one conversation the first would hold the others."""
+    made = []
+    for text in texts:
+        number = f"+35387{next(_numbers):07}"
+        item = Inbound(f"SM{number}", account.account_key, Person(number, phone=number), now(), "Is it open?")
+        asked = arrivals.receive(business, account, item)
+        db.session.commit()
+        assert asked is not None
+        conversation = db.session.get_one(Conversation, (business.id, asked.conversation_id))
+        customer = customers.get(business, id=str(asked.customer_id))
+        by = Sender("user", None, "Bob")
+        made.append(
+            messages.send(business, customer, channel=account.kind, sender=by, content=text, conversation=conversation)
+        )
+        db.session.commit()
     return made
 
 

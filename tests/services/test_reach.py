@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from channels.base import ChannelError, Inbound, Person, Receipt
+from channels.base import ChannelError, Inbound, Person, Receipt, Sent
 from channels.sms import inbound as texts
 from errors import Invalid
 from lib.ids import uuid7
@@ -115,6 +115,8 @@ class TestStop:
     def test_so_does_one_that_comes_later(self, acme: Business, phone: ChannelAccount) -> None:
         message = says(acme, phone, "Hello")
         sent = send(acme, message)
+        outbound.prepare(acme.id, sent.id)
+        outbound.record(acme.id, sent.id, Sent(("SM9",)))
         receipts.apply(
             phone, Receipt("", "failed", now(), message_id=str(sent.id), provider_id="SM9", error_code="21610")
         )
