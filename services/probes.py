@@ -66,7 +66,7 @@ def _has_gone(message: Message) -> bool:
 
 
 def _let_one_try(account: ChannelAccount, doubt: Mapping[str, Any]) -> None:
-    """Choose the message that tried least, so that one which is refused for itself does not stand for all.
+    """Choose the one that has not tried for longest, so that one which is refused for itself does not stand for all.
 
     It is the first that waits in its conversation: no other may go.
     """
@@ -76,7 +76,7 @@ def _let_one_try(account: ChannelAccount, doubt: Mapping[str, Any]) -> None:
     first = ~exists().where(*others, *ahead, before.created_at < Message.created_at)
     waits = (Message.status == "queued", Message.next_attempt_at.is_not(None), first)
     query = select(Message).where(Message.business_id == account.business_id, Message.account_id == account.id, *waits)
-    oldest = query.order_by(Message.attempts, Message.created_at).limit(1).with_for_update(skip_locked=True)
+    oldest = query.order_by(Message.updated_at, Message.created_at).limit(1).with_for_update(skip_locked=True)
     message = db.session.scalar(oldest)
     if message is None:
         return  # whichever comes next is the one
