@@ -161,6 +161,7 @@ def test_ordered_mode_holds_back_only_what_follows_the_one_that_fails(
     receiver.will(status(500), status(200))
     endpoint = subscribe(acme, receiver.url(), ordered=True)
     tell(acme, "Ann")
+    receiver.wait(1)
     tell(acme, "Bea")
     customers.sync(acme, [{"email": "ann@example.com", "notes": "second"}])
     db.session.commit()

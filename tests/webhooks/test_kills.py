@@ -75,7 +75,12 @@ def test_every_event_still_arrives_after_a_kill(
 
 
 def test_a_database_that_cuts_every_line_under_load_loses_nothing_and_sends_nothing_twice(
-    acme: Business, receiver: Receiver, services: servers.Services, monkeypatch: pytest.MonkeyPatch, draining: None
+    in_app: Flask,
+    acme: Business,
+    receiver: Receiver,
+    services: servers.Services,
+    monkeypatch: pytest.MonkeyPatch,
+    draining: None,
 ) -> None:
     monkeypatch.setattr(deliveries, "LEASE_SECONDS", 4)  # of a claim whose answer was lost: nobody waits for more here
     receiver.will(after(0.05, status(200)))
@@ -96,3 +101,4 @@ def test_a_database_that_cuts_every_line_under_load_loses_nothing_and_sends_noth
         .where(Delivery.endpoint_id == endpoint.id)
     )  # fmt: skip
     assert logged == COUNT * 10
+    in_app.extensions["read_engine"].dispose()  # whose lines were cut, too, unnoticed
