@@ -274,6 +274,7 @@ def _headers(task: Task, secrets: list[str]) -> dict[str, str]:
         "X-Webhook-Id": event_id,
         "X-Webhook-Event": task.event_type,
         "X-Webhook-Attempt": str(task.number),
+        "X-Webhook-Version": task.api_version,
         **({"X-Webhook-Replay": "true"} if task.reason == "replay" else {}),
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),

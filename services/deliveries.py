@@ -46,6 +46,7 @@ class Task:
     headers: Mapping[str, str]
     reason: str = "live"  # live replay test
     ordered: bool = False  # what follows in its conversation waits for it
+    api_version: str = ""  # the form of the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ _CLAIM = text(f"""
         WHERE d.ctid = ANY(ARRAY(SELECT place FROM picked))
         RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, d.event_sequence, d.event_type, d.reason)
     SELECT taken.*, e.id AS event_id, e.body, wanted.url, wanted.timeout, wanted.policy, wanted.secret,
-        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers, wanted.ordered
+        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers, wanted.ordered,
+        wanted.api_version
     FROM taken JOIN wanted ON wanted.id = taken.endpoint_id
     JOIN events e ON e.business_id = taken.business_id AND e.sequence = taken.event_sequence""")
 
@@ -174,6 +176,7 @@ def claim(slots: Mapping[UUID, int]) -> list[Task]:
             headers=opened[row.endpoint_id][1],
             reason=row.reason,
             ordered=row.ordered,
+            api_version=row.api_version,
         )
         for row in rows
     ]

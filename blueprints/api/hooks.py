@@ -15,6 +15,7 @@ HEADERS = {
     "X-Webhook-Id": "The event's id: the same in every attempt, so deduplicate by it.",
     "X-Webhook-Event": "The event's type.",
     "X-Webhook-Attempt": "1, 2, …",
+    "X-Webhook-Version": "The form of the body, as a date: that of the time when the endpoint was made.",
     "X-Webhook-Replay": "`true` in a replay or a backfill: somebody had it sent again, or for the first time to you.",
     "webhook-id": "These three are those of Standard Webhooks.",
     "webhook-timestamp": "As X-Webhook-Timestamp.",

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from models import Attempt, Business, Delivery, Notice, WebhookEndpoint, db, now
-from services import customers, webhooks
+from services import customers, notices, webhooks
 from services.deliveries import LEASE_SECONDS, SCHEDULES
 from tests import receivers
 from tests.receivers import Receiver, status
@@ -50,6 +50,7 @@ def test_a_delivery_is_signed_for_the_guide_and_for_standard_webhooks(
     assert got.headers["x-webhook-signature"] == expected.hexdigest()
     Webhook(secret).verify(got.body, got.headers)
     assert got.headers["x-webhook-id"] == got.headers["webhook-id"] == got.event["id"]
+    assert got.headers["x-webhook-version"] == endpoint.api_version
     assert got.headers["x-webhook-event"] == got.event["event"] == "customer.created"
     assert abs(int(got.headers["x-webhook-timestamp"]) - time.time()) < 5
     (delivery,) = settled(endpoint)
@@ -232,11 +233,17 @@ def test_a_day_of_failure_pauses_and_what_waits_goes_out_on_resume(
     settled(endpoint)
     db.session.refresh(endpoint)
     assert endpoint.state == "paused"
+    (notice,) = notices.unread(acme)
+    assert (notice.kind, notice.subject_id) == ("webhook", endpoint.id)
+    assert notice.text == (
+        "Webhook CRM: Paused after failing for a day; the last error was: The receiver answered 400."
+    )
     tell(acme, "Kept")
     time.sleep(1.5)
     assert len(receiver.on("/hook")) == 1
     webhooks.resume(endpoint)
     db.session.commit()
+    assert notices.unread(acme) == []
     assert settled(endpoint, 2)[1].state == "delivered"
 
 
