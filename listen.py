@@ -196,6 +196,7 @@ def _headers(secret: str, kind: str, body: bytes, attempt: int) -> dict[str, str
         "X-Webhook-Id": event_id,
         "X-Webhook-Event": kind,
         "X-Webhook-Attempt": str(attempt),
+        "X-Webhook-Version": "2025-11-04",
         "webhook-id": event_id,
         "webhook-timestamp": stamp,
         "webhook-signature": "v1," + base64.b64encode(standard).decode(),
