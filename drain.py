@@ -35,7 +35,7 @@ log = structlog.get_logger()
 LOOK_EVERY = 1.0  # seconds between looks at the database
 RECORD_AFTER = 0.05  # seconds that a result waits for company
 RECORD_SIZE = 200
-CLAIM_AFTER = 0.01  # seconds between claims while there is much to do: a few large ones cost less than many small
+CLAIM_AFTER = 0.02  # seconds between claims while there is much to do: a few large ones cost less than many small
 MUCH = 8  # deliveries
 FIRST_SLOTS, SUSPECT_SLOTS = 8, 2  # of an endpoint that we know nothing of; at least, of one that fails or is slow
 SLOW = 1.0  # seconds
@@ -119,8 +119,9 @@ class Drain:
             running = asyncio.create_task(self._deliver(session, task))
             self.tasks.add(running)
             running.add_done_callback(self.tasks.discard)
-        self.rung |= {endpoint for endpoint, offered in slots.items() if offered and got[endpoint] >= offered}
-        if len(claimed) >= MUCH:
+        behind = {endpoint for endpoint, offered in slots.items() if offered and got[endpoint] >= offered}
+        self.rung |= behind
+        if behind and len(claimed) >= MUCH:
             await asyncio.sleep(CLAIM_AFTER)
 
     def _offer(self) -> dict[UUID, int]:
@@ -156,7 +157,7 @@ class Drain:
         result = Result(task, tries)
         lane = self.lanes[task.endpoint_id]
         lane.under_way.pop(task.id, None)
-        lane.learn(result.last, self.concurrency // 4)
+        lane.learn(result.last, self.concurrency // 2)
         self.results.append(result)
         if len(self.results) >= RECORD_SIZE or task.ordered:
             self.recorded.set()
