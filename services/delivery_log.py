@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import current_app
 from sqlalchemy import or_, select, text
 from sqlalchemy.orm import joinedload
 
 from errors import Invalid, NotFound
 from lib import cursors
-from lib.sparing import sparingly
 from models import Attempt, Business, Delivery, Event, WebhookEndpoint, db, now, reading
 from services import events, payloads
 
@@ -107,78 +104,27 @@ def answered_after(business: Business, endpoint: WebhookEndpoint, at: datetime) 
     return found
 
 
-_DAY = text("""
-    SELECT e.id, f.* FROM unnest(CAST(:ids AS uuid[])) AS e (id) CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
-               count(*) FILTER (WHERE d.state = 'failed') AS failed,
-               count(*) FILTER (WHERE d.state = 'delivered' AND d.attempt_count > 1) AS retried,
-               percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50,
-               percentile_cont(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95,
-               CAST(extract(epoch FROM max(d.finished_at)) AS float8) AS last_at
-        FROM deliveries d LEFT JOIN attempts a ON a.business_id = d.business_id AND a.delivery_id = d.id
-            AND a.number = d.attempt_count AND a.part = 1
-        WHERE d.business_id = :business_id AND d.endpoint_id = e.id AND d.id >= :first AND d.reason <> 'test') AS f""")
-_WAITING = text("""
-    SELECT e.id, w.* FROM unnest(CAST(:ids AS uuid[])) AS e (id) CROSS JOIN LATERAL (
-        SELECT count(*) AS waiting, count(*) FILTER (WHERE d.attempt_count > 0) AS retrying,
-               CAST(coalesce(extract(epoch FROM now() - min(d.created_at)), 0) AS float8) AS lag
-        FROM deliveries d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS w""")
-_WEEK = text("""
-    SELECT count(*) FILTER (WHERE state = 'delivered'), count(*) FILTER (WHERE state = 'failed') FROM deliveries
-    WHERE business_id = :business_id AND endpoint_id = :endpoint_id AND id >= :first AND reason <> 'test'""")
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """An endpoint's last 24 hours, and what waits now."""
-
-    delivered: int
-    failed: int
-    retried: int
-    p50: float | None  # ms
-    p95: float | None
-    last_at: datetime | None
-    waiting: int
-    retrying: int
-    lag: float  # seconds
-
-
-def health(business: Business, endpoint_ids: Sequence[UUID]) -> dict[UUID, Health]:
-    """Tell how endpoints fare. What is counted over the day may be some seconds old where the log is long."""
-    ids = sorted(endpoint_ids)
-
-    def count() -> dict[str, list[Any]]:
-        params = {"business_id": business.id, "ids": ids, "first": _first_id(now() - timedelta(hours=24))}
-        with reading() as connection:
-            return {str(row[0]): list(row[1:]) for row in connection.execute(_DAY, params)}
-
-    day = _sparingly(f"day:{business.id}:{hash(tuple(ids))}", count)
+def health(business: Business, endpoint_ids: Sequence[UUID], hours: int = 24) -> dict[UUID, Any]:
+    """Give each endpoint's figures of the last hours: delivered, failed, waiting, retried, p50 and p95 in ms, lag."""
+    query = text("""
+        SELECT e.id, f.*, w.waiting, w.lag, w.retrying FROM unnest(CAST(:ids AS uuid[])) AS e (id)
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE d.state = 'delivered') AS delivered,
+                   count(*) FILTER (WHERE d.state = 'failed') AS failed,
+                   count(*) FILTER (WHERE d.state = 'delivered' AND d.attempt_count > 1) AS retried,
+                   percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_ms) AS p50,
+                   percentile_cont(0.95) WITHIN GROUP (ORDER BY a.duration_ms) AS p95,
+                   max(d.finished_at) AS last_at
+            FROM deliveries d LEFT JOIN attempts a ON a.business_id = d.business_id AND a.delivery_id = d.id
+                AND a.number = d.attempt_count AND a.part = 1
+            WHERE d.business_id = :business_id AND d.endpoint_id = e.id AND d.id >= :first AND d.reason <> 'test') AS f
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(d.created_at)), 0) AS lag,
+                   count(*) FILTER (WHERE d.attempt_count > 0) AS retrying
+            FROM deliveries d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS w""")
+    params = {"business_id": business.id, "ids": list(endpoint_ids), "first": _first_id(now() - timedelta(hours=hours))}
     with reading() as connection:
-        waiting = {row.id: row for row in connection.execute(_WAITING, {"ids": ids})}
-    return {one: _health(day[str(one)], waiting[one]) for one in ids}
-
-
-def _health(day: Sequence[Any], waits: Any) -> Health:
-    delivered, failed, retried, p50, p95, last = day
-    last_at = datetime.fromtimestamp(last, UTC) if last else None
-    return Health(delivered, failed, retried, p50, p95, last_at, waits.waiting, waits.retrying, waits.lag)
-
-
-def week(business: Business, endpoint: WebhookEndpoint) -> tuple[int, int]:
-    """Count what was delivered and what failed in seven days, as of some seconds ago where the log is long."""
-
-    def count() -> list[int]:
-        first = _first_id(now() - timedelta(days=7))
-        params = {"business_id": business.id, "endpoint_id": endpoint.id, "first": first}
-        with reading() as connection:
-            return list(connection.execute(_WEEK, params).one())
-
-    delivered, failed = _sparingly(f"week:{endpoint.id}", count)
-    return delivered, failed
-
-
-def _sparingly(name: str, count: Callable[[], Any]) -> Any:
-    return sparingly(current_app.extensions["redis"], name, count)
+        return {row.id: row for row in connection.execute(query, params)}
 
 
 def bars(business: Business, endpoint: WebhookEndpoint, *, since: datetime, buckets: int) -> list[Any]:

@@ -35,13 +35,13 @@ class Problem:
 
 def health(endpoint: WebhookEndpoint) -> dict[str, Any]:
     day = delivery_log.health(g.business, [endpoint.id])[endpoint.id]
-    delivered, failed = delivery_log.week(g.business, endpoint)
+    week = delivery_log.health(g.business, [endpoint.id], hours=168)[endpoint.id]
     trouble = delivery_log.trouble(g.business, endpoint)
     recent = [item for item in replays.page(g.business, endpoint, 3) if _is_recent(item)]
     shown = [(item, replays.outcome(item)) for item in recent]
     return {
         "day": day,
-        "week": delivered / (delivered + failed) if delivered + failed else None,
+        "week": week,
         "failed": trouble.count,
         "trouble": _problem(endpoint, trouble, day),
         "replays": shown,
