@@ -127,7 +127,7 @@ _DUE = """
 _CLAIM = text(f"""
     WITH wanted AS (
         SELECT w.slots, e.* FROM unnest(CAST(:ids AS uuid[]), CAST(:slots AS int[])) AS w (endpoint_id, slots)
-        JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.state <> 'deleted'),
+        JOIN webhook_endpoints e ON e.id = w.endpoint_id),
     live AS (
         SELECT wanted.id, d.place FROM wanted
         CROSS JOIN LATERAL ({_DUE.format(reason="live", most="wanted.slots")}) AS d WHERE wanted.state = 'active'),
@@ -276,7 +276,7 @@ def _judge_endpoints(results: Sequence[Result]) -> None:
 
 
 def _judge_failure(endpoint: WebhookEndpoint, attempt: Try, *, healthy: bool) -> None:
-    if endpoint.state in ("disabled", "deleted"):
+    if endpoint.state == "disabled":
         return
     if attempt.status == 410:
         webhooks.disable(endpoint, "The receiver answered 410 Gone, so nothing more is sent to it.")

@@ -110,21 +110,6 @@ def _trim(table: str, column: str, days: Callable[[], float], extra: str = "") -
     return step
 
 
-_UNDELIVERED = text("""
-    DELETE FROM deliveries WHERE ctid = ANY(ARRAY(
-        SELECT d.ctid FROM webhook_endpoints e
-        JOIN deliveries d ON d.business_id = e.business_id AND d.endpoint_id = e.id
-        WHERE e.state = 'deleted' LIMIT 5000 FOR UPDATE OF d SKIP LOCKED))""")
-_NO_DELIVERIES = """AND state = 'deleted' AND NOT EXISTS (
-    SELECT FROM deliveries d
-    WHERE d.business_id = webhook_endpoints.business_id AND d.endpoint_id = webhook_endpoints.id)"""
-
-
-def empty_deleted_webhooks() -> None:
-    """Remove the log of webhooks that an admin deleted; who goes on writing for one meanwhile finds it there."""
-    db.session.execute(_UNDELIVERED)
-
-
 def _days(setting: str) -> Callable[[], float]:
     return lambda: getattr(current_app.extensions["settings"], setting)
 
@@ -146,8 +131,6 @@ STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (60, embeds.sweep_expired),
     (3600, _trim("ended_sessions", "ended_at", lambda: 15)),  # a cookie lives for 14
     (60, _trim("webhook_endpoints", "updated_at", lambda: 1, "AND state = 'draft'")),
-    (2, empty_deleted_webhooks),
-    (60, _trim("webhook_endpoints", "updated_at", lambda: 1 / 1440, _NO_DELIVERIES)),
     (5, _trim("deliveries", "created_at", _days("webhook_retention_days"), "AND state <> 'pending'")),
 )
 

@@ -24,7 +24,6 @@ from services.webhook_fields import CHECKS, seal, unseal
 
 OVERLAP = timedelta(hours=24)
 MAX_ENDPOINTS = 50
-HIDDEN = ("draft", "deleted")
 _PLAIN: dict[str, Any] = {
     "description": "",
     "channels": (),
@@ -37,7 +36,7 @@ _PLAIN: dict[str, Any] = {
 
 
 def page(business: Business) -> Sequence[WebhookEndpoint]:
-    where = (WebhookEndpoint.business_id == business.id, WebhookEndpoint.state.not_in(HIDDEN))
+    where = (WebhookEndpoint.business_id == business.id, WebhookEndpoint.state != "draft")
     query = select(WebhookEndpoint).where(*where)
     return db.session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id)).all()
 
@@ -45,7 +44,7 @@ def page(business: Business) -> Sequence[WebhookEndpoint]:
 def get(business: Business, endpoint_id: UUID, *, draft: bool = False) -> WebhookEndpoint:
     """Get an endpoint; a draft is one only for whoever asks for it."""
     endpoint = db.session.get(WebhookEndpoint, (business.id, endpoint_id))
-    if endpoint is None or (endpoint.state in HIDDEN and not (draft and endpoint.state == "draft")):
+    if endpoint is None or (endpoint.state == "draft" and not draft):
         raise NotFound("No webhook of this business has that id.", code="webhook_not_found")
     return endpoint
 
@@ -113,22 +112,9 @@ def change(endpoint: WebhookEndpoint, **said: Any) -> None:
     endpoint.updated_at = now()
 
 
-_CLOCK = text("SELECT FROM business_clocks WHERE business_id = :business_id FOR UPDATE")
-_STOP_REPLAYS = text("""
-    UPDATE replays SET state = 'stopped', finished_at = now()
-    WHERE business_id = :business_id AND endpoint_id = :id AND state = 'running'""")
-
-
 def delete(endpoint: WebhookEndpoint) -> None:
-    """Take an endpoint away, and its secrets at once; the sweeps remove its log by and by.
-
-    Events that are being written for it would else wait for a million rows to go, and then fail for want of it. Whoever
-    writes one holds the business's clock, so none is under way when it is gone.
-    """
-    db.session.execute(_CLOCK, {"business_id": endpoint.business_id})
-    endpoint.state, endpoint.updated_at, endpoint.is_crm = "deleted", now(), False
-    endpoint.secret, endpoint.previous_secret, endpoint.headers = seal(""), None, None
-    db.session.execute(_STOP_REPLAYS, {"business_id": endpoint.business_id, "id": endpoint.id})
+    """Remove an endpoint with its deliveries and their log."""
+    db.session.delete(endpoint)
     notices.clear(endpoint.business_id, "webhook", endpoint.id)
 
 
