@@ -251,7 +251,7 @@ def _judge_endpoints(results: Sequence[Result]) -> None:
         db.session.execute(text(healed), {"ids": sorted(good)})
     for endpoint_id in sorted(took_new | bad.keys()):
         endpoint = db.session.query(WebhookEndpoint).filter_by(id=endpoint_id).with_for_update().one_or_none()
-        if endpoint is None:
+        if endpoint is None or endpoint.state == "deleted":
             continue
         if endpoint_id in took_new:
             endpoint.new_secret_accepted = True

@@ -39,6 +39,9 @@ def page(
     for column, value in ((Delivery.endpoint_id, endpoint_id), (Delivery.state, state), (Delivery.event_type, event)):
         if value is not None:
             query = query.where(column == value)
+    if endpoint_id is None:
+        gone = (WebhookEndpoint.business_id == business.id, WebhookEndpoint.state == "deleted")
+        query = query.where(Delivery.endpoint_id.not_in(select(WebhookEndpoint.id).where(*gone)))
     if about:
         told = select(Event.sequence).where(Event.business_id == business.id, Event.id == about)
         query = query.where(or_(Delivery.id == about, Delivery.event_sequence == told.scalar_subquery()))
@@ -58,7 +61,7 @@ def page(
 def get(business: Business, delivery_id: UUID) -> Delivery:
     loads = (joinedload(Delivery.event), joinedload(Delivery.endpoint))
     delivery = db.session.get(Delivery, (business.id, delivery_id), options=loads)
-    if delivery is None:
+    if delivery is None or delivery.endpoint.state == "deleted":
         raise NotFound("No delivery of this business has that id.", code="delivery_not_found")
     return delivery
 
