@@ -77,6 +77,7 @@ def read(query: str, params: Mapping[str, Any]) -> list[Any]:
 
 write_at_once = read  # the same way; where the database's answer was lost, a statement is said twice
 IN_WORK = "status IN ('open', 'pending')"
+WAITING = "state = 'pending'"
 
 
 def now() -> datetime:
@@ -544,17 +545,11 @@ class Delivery(db.Model):
             ["business_id", "event_sequence"], ["events.business_id", "events.sequence"], ondelete="CASCADE"
         ),
         _to("webhook_endpoints", "endpoint_id", ondelete="CASCADE"),
-        Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", "id", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", "id", postgresql_where=text(WAITING)),
         Index("ix_deliveries_log", "business_id", "endpoint_id", "id"),
         Index("ix_deliveries_type", "business_id", "endpoint_id", "event_type", "id"),
         Index("ix_deliveries_event", "business_id", "event_sequence"),
-        Index(
-            "ix_deliveries_order",
-            "endpoint_id",
-            "order_key",
-            "event_sequence",
-            postgresql_where=text("state = 'pending'"),
-        ),
+        Index("ix_deliveries_order", "endpoint_id", "order_key", "event_sequence", postgresql_where=text(WAITING)),
         Index("ix_deliveries_failed", "endpoint_id", "event_sequence", postgresql_where=text("state = 'failed'")),
         Index("ix_deliveries_created", "created_at", postgresql_using="brin"),  # for trimming alone
         Index("ix_deliveries_tests", "endpoint_id", postgresql_where=text("state = 'pending' AND reason = 'test'")),
@@ -593,6 +588,7 @@ class Attempt(db.Model):
     status: Mapped[int | None]
     error_kind: Mapped[str | None]  # dns refused tls timeout reset blocked redirect client_error server_error …
     error: Mapped[str | None]
+    url: Mapped[str | None]  # the endpoint's at that time; older rows have none
     address: Mapped[str | None]
     request_headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     response_headers: Mapped[dict[str, Any]] = mapped_column(default=dict)

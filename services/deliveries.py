@@ -172,13 +172,14 @@ def claim(slots: Mapping[UUID, int]) -> list[Task]:
 # A batch goes to the database as one JSON text: writing arrays of every column costs the drain ten times as much.
 _ATTEMPTS = text("""
     INSERT INTO attempts (business_id, delivery_id, number, part, started_at, duration_ms, status, error_kind, error,
-                          address, request_headers, response_headers, response)
+                          url, address, request_headers, response_headers, response)
     SELECT new.business_id, new.delivery_id, new.number, new.part, new.started_at, new.duration_ms, new.status,
-           new.error_kind, new.error, new.address, new.request_headers, new.response_headers,
+           new.error_kind, new.error, new.url, new.address, new.request_headers, new.response_headers,
            decode(new.response, 'hex')
     FROM json_to_recordset(CAST(:rows AS json)) AS new (
         business_id uuid, delivery_id uuid, number int, part int, started_at timestamptz, duration_ms int, status int,
-        error_kind text, error text, address text, request_headers jsonb, response_headers jsonb, response text)
+        error_kind text, error text, url text, address text, request_headers jsonb, response_headers jsonb,
+        response text)
     WHERE EXISTS (SELECT FROM deliveries d WHERE d.business_id = new.business_id AND d.id = new.delivery_id)
     ON CONFLICT DO NOTHING""")
 # A late result, of a lease that had run out, is logged but changes nothing: the count has moved on.
@@ -215,6 +216,7 @@ def _attempt_rows(result: Result) -> list[dict[str, Any]]:
             "status": attempt.status,
             "error_kind": attempt.error_kind,
             "error": attempt.error,
+            "url": result.task.url,
             "address": attempt.address,
             "request_headers": attempt.request_headers,
             "response_headers": attempt.response_headers,

@@ -184,7 +184,8 @@ def body(delivery: Delivery) -> dict[str, Any] | None:
     return orjson.loads(delivery.event.body) if delivery.event.body else None
 
 
-def shows_attempt(attempt: Attempt) -> dict[str, Any]:
+def shows_attempt(attempt: Attempt, url: str) -> dict[str, Any]:
+    """Give an attempt as the API shows it; `url`, its endpoint's, is where those went that kept none of their own."""
     return {
         "number": attempt.number,
         "part": attempt.part,
@@ -193,6 +194,7 @@ def shows_attempt(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "error_kind": attempt.error_kind,
         "error": attempt.error,
+        "url": attempt.url or url,
         "address": attempt.address,
         "request_headers": attempt.request_headers,
         "response_headers": attempt.response_headers,

@@ -40,6 +40,7 @@ class Attempt(Shown):
     status: int | None
     error_kind: str | None = Field(description="`dns`, `refused`, `tls`, `timeout`, `blocked`, `redirect`, …")
     error: str | None
+    url: str = Field(description="Where it went: the webhook's address at that time.")
     address: str | None = Field(description="The address that was connected to.")
     request_headers: dict[str, str]
     response_headers: dict[str, str]
@@ -189,6 +190,7 @@ def stop(query: ReplayQuery) -> Response:
 
 def _one(delivery_id: Any) -> dict[str, Any]:
     delivery = delivery_log.get(g.business, delivery_id)
-    tries = [delivery_log.shows_attempt(row) for row in delivery_log.attempts(g.business, delivery.id)]
+    url = delivery.endpoint.url
+    tries = [delivery_log.shows_attempt(row, url) for row in delivery_log.attempts(g.business, delivery.id)]
     body = delivery_log.body(delivery)
     return {"success": True, "delivery": delivery_log.shows(delivery), "body": body, "attempts": tries}

@@ -116,6 +116,7 @@ def delivery(shown: Delivery) -> dict[str, Any]:
     sent, last = shown.event.body, tries[-1] if tries else None
     erased = not sent or sent.startswith(b'{"erased"')
     headers = last.request_headers if last else {}
+    url = (last and last.url) or shown.endpoint.url
     timestamp, signature = headers.get("X-Webhook-Timestamp", ""), headers.get("X-Webhook-Signature", "")
     schedule = deliveries.SCHEDULES[shown.endpoint.policy]
     return {
@@ -123,11 +124,12 @@ def delivery(shown: Delivery) -> dict[str, Any]:
         "open_id": shown.id,
         "tries": [(item, verdicts.of(item), _pause_before(item, schedule)) for item in tries],
         "last_try": last,
+        "url": url,
         "by": replays.get(g.business, shown.replay_id).created_by if shown.replay_id else "",
         "erased": erased,
         "body": "" if erased else snippets.pretty(sent),
         "response": snippets.pretty(last.response or b"") if last else "",
-        "curl": "" if erased or not last else snippets.curl(shown.endpoint.url, headers, sent),
+        "curl": "" if erased or not last else snippets.curl(url, headers, sent),
         "programs": {} if erased or not signature else snippets.verify(timestamp, signature, sent),
         "inline": len(sent) <= snippets.INLINE,
     }

@@ -415,6 +415,32 @@ def test_the_curl_command_says_what_was_sent(
     assert again.headers["x-webhook-signature"] == first.headers["x-webhook-signature"]
 
 
+def test_each_attempt_says_where_it_went_though_the_address_has_changed_since(
+    alice: Somebody, admin: Browser, client: FlaskClient, receiver: Receiver, draining: None
+) -> None:
+    receiver.will(status(500), path="/old")
+    endpoint = subscribe(alice.business, receiver.url("/old"))
+    tell_of(alice, "Joe")
+    receiver.wait(1, path="/old")
+    webhooks.change(endpoint, url=receiver.url("/new"))
+    db.session.commit()
+    (delivery,) = settled(endpoint)
+    webhooks.change(endpoint, url="https://newest.invalid/hook")
+    db.session.commit()
+    old, new = receiver.url("/old"), receiver.url("/new")
+    api = f"/functions/v1/api-webhook-deliveries?id={delivery.id}"
+    assert [item["url"] for item in client.get(api, headers={"x-api-key": alice.key}).json["attempts"]] == [old, new]
+    page = admin.get(f"{HOOKS}/{endpoint.id}/deliveries/{delivery.id}")
+    assert html.unescape(re.findall(r'id="curl"[^>]*>(.*?)</pre>', page.text, flags=re.S)[0]).startswith(
+        f"curl -X POST {new} "
+    )
+    assert f"POST {new} " in plain(page)
+    assert [f"to {url}" in plain(page) for url in (old, new)] == [True, True]
+    db.session.execute(text("UPDATE attempts SET url = NULL WHERE delivery_id = :id"), {"id": delivery.id})
+    db.session.commit()  # as those are that were made before addresses were kept
+    assert "POST https://newest.invalid/hook" in plain(admin.get(f"{HOOKS}/{endpoint.id}/deliveries/{delivery.id}"))
+
+
 # --- replays ---
 
 
