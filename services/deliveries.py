@@ -45,6 +45,7 @@ class Task:
     secrets: list[str]
     headers: Mapping[str, str]
     reason: str = "live"  # live replay test
+    api_version: str = ""  # of the body
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ _CLAIM = text("""
         WHERE d.ctid = ANY(ARRAY(SELECT place FROM picked))
         RETURNING d.business_id, d.id, d.endpoint_id, d.attempt_count, d.event_sequence, d.event_type, d.reason)
     SELECT taken.*, e.id AS event_id, e.body, wanted.url, wanted.timeout, wanted.policy, wanted.secret,
-        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers
+        wanted.previous_secret, wanted.rotation_ends_at, wanted.new_secret_accepted, wanted.headers,
+        wanted.api_version
     FROM taken JOIN wanted ON wanted.id = taken.endpoint_id
     JOIN events e ON e.business_id = taken.business_id AND e.sequence = taken.event_sequence""")
 
@@ -164,6 +166,7 @@ def claim(slots: Mapping[UUID, int]) -> list[Task]:
             secrets=opened[row.endpoint_id][0],
             headers=opened[row.endpoint_id][1],
             reason=row.reason,
+            api_version=row.api_version,
         )
         for row in rows
     ]

@@ -224,6 +224,7 @@ def test_an_answer_that_comes_after_the_deletion_does_not_bring_the_webhook_back
     endpoint_id = endpoint.id
     tell(acme, "Joe")
     (task,) = deliveries.claim({endpoint_id: 8})
+    assert task.api_version == endpoint.api_version
     db.session.commit()
     webhooks.delete(webhooks.get(acme, endpoint_id))
     db.session.commit()

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from models import Attempt, Business, Delivery, Notice, WebhookEndpoint, db, now
-from services import customers, deliveries, webhooks
+from services import customers, deliveries, notices, webhooks
 from services.deliveries import LEASE_SECONDS, SCHEDULES
 from tests import receivers
 from tests.receivers import Receiver, status
@@ -221,11 +221,17 @@ def test_a_day_of_failure_pauses_and_what_waits_goes_out_on_resume(
     settled(endpoint)
     db.session.refresh(endpoint)
     assert endpoint.state == "paused"
+    (notice,) = notices.unread(acme)
+    assert (notice.kind, notice.subject_id) == ("webhook", endpoint.id)
+    assert notice.text == (
+        "Webhook CRM: Paused after failing for a day; the last error was: The receiver answered 400."
+    )
     tell(acme, "Kept")
     time.sleep(1.5)
     assert len(receiver.on("/hook")) == 1
     webhooks.resume(endpoint)
     db.session.commit()
+    assert notices.unread(acme) == []
     assert settled(endpoint, 2)[1].state == "delivered"
 
 

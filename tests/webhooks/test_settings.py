@@ -367,6 +367,13 @@ def test_the_secret_is_shown_to_admins_and_that_is_written_down(alice: Somebody,
     assert actions(alice) == ["webhook.secret_revealed", "webhook.secret_rotated", "webhook.secret_rotated"]
 
 
+def test_the_page_says_which_version_of_the_api_a_webhook_speaks(alice: Somebody, admin: Browser) -> None:
+    endpoint = subscribe(alice.business, "https://crm.invalid/hook")
+    endpoint.api_version = "2024-01-31"
+    db.session.commit()
+    assert "API version 2024-01-31" in plain(admin.get(f"{HOOKS}/{endpoint.id}"))
+
+
 def test_it_goes_when_its_name_is_typed(alice: Somebody, admin: Browser) -> None:
     endpoint = subscribe(alice.business, "https://crm.invalid/hook")
     webhooks.warn(endpoint, "Trouble.")
