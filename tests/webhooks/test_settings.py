@@ -23,7 +23,7 @@ from blueprints.settings import snippets
 from lib import js_json
 from lib.signing import guide_signature
 from models import AuditEntry, Delivery, Notice, WebhookEndpoint, db, now
-from services import customers, events, notices, replays, webhook_samples, webhooks
+from services import customers, delivery_log, events, notices, replays, webhook_samples, webhooks
 from tests import receivers
 from tests.lib import strangers
 from tests.people import PASSWORD, Somebody
@@ -556,6 +556,22 @@ def test_the_figures_of_a_day_and_a_week_come_apart_from_the_page_that_asks_ever
     assert "Waiting" not in plain(admin.get(f"{here}/health"))
     live = plain(admin.get(f"{HOOKS}/live"))
     assert "2 oldest" in live
+
+
+def test_it_answers_again_when_what_was_kept_from_before_arrives_though_nothing_new_does(
+    alice: Somebody, receiver: Receiver
+) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    tell(alice.business, "Kept")
+    (kept,) = db.session.scalars(select(Delivery.id).where(Delivery.endpoint_id == endpoint.id))
+    failed_at, arrived_at = now() - timedelta(minutes=10), now() - timedelta(minutes=5)
+    db.session.execute(
+        text("UPDATE deliveries SET id = :to, state = 'delivered', finished_at = :at WHERE id = :id"),
+        {"id": kept, "to": aged(kept, 1 / 24), "at": arrived_at},
+    )
+    db.session.commit()
+    assert delivery_log.answered_after(alice.business, endpoint, failed_at) == arrived_at
+    assert delivery_log.answered_after(alice.business, endpoint, arrived_at) is None
 
 
 def test_the_log_is_filtered_by_state_event_and_id(alice: Somebody, admin: Browser, receiver: Receiver) -> None:
