@@ -526,7 +526,7 @@ class WebhookEndpoint(db.Model):
     policy: Mapped[str] = mapped_column(default="standard")  # standard extended
     ordered: Mapped[bool] = mapped_column(default=False)
     timeout: Mapped[int] = mapped_column(default=15)  # seconds in all
-    state: Mapped[str] = mapped_column(default="active")  # active paused disabled; draft: tests alone go there
+    state: Mapped[str] = mapped_column(default="active")  # active paused disabled draft (for tests) deleted
     state_reason: Mapped[str | None]
     failing_since: Mapped[datetime | None]
     is_crm: Mapped[bool] = mapped_column(default=False)  # the one of Business Settings → CRM Integration

@@ -268,6 +268,7 @@ def _judge_endpoints(results: Sequence[Result]) -> None:
         return
     # A key-share lock lets events go on being written for these endpoints meanwhile.
     query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(took_new | bad.keys())).order_by(WebhookEndpoint.id)
+    query = query.where(WebhookEndpoint.state != "deleted")
     for endpoint in db.session.scalars(query.with_for_update(key_share=True)).all():
         if endpoint.id in took_new:
             endpoint.new_secret_accepted = True

@@ -32,7 +32,7 @@ _ENDPOINTS = text("""
         SELECT count(*) AS waiting, min(uuid_extract_timestamp(id)) AS oldest, min(next_attempt_at) AS due FROM (
             SELECT id, next_attempt_at FROM deliveries WHERE endpoint_id = e.id AND state = 'pending'
             ORDER BY next_attempt_at LIMIT 100000) AS first) AS d
-    WHERE e.state <> 'draft' ORDER BY e.id""")
+    WHERE e.state NOT IN ('draft', 'deleted') ORDER BY e.id""")
 
 
 def count_deliveries(results: Sequence[Result]) -> None:

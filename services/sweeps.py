@@ -14,8 +14,8 @@ from flask import current_app
 from sqlalchemy import delete, select, text
 
 import jobs
-from models import Attachment, ChannelAccount, Message, ParkedReceipt, ProviderId, db, now
-from services import conversations, embeds, receipts, replays
+from models import Attachment, ChannelAccount, Message, ParkedReceipt, ProviderId, WebhookEndpoint, db, now
+from services import conversations, deliveries, embeds, receipts, replays
 
 BATCH = 500
 GRACE = timedelta(seconds=3)  # a row younger than this still has its wake-up under way
@@ -114,10 +114,31 @@ def _days(setting: str) -> Callable[[], float]:
     return lambda: getattr(current_app.extensions["settings"], setting)
 
 
+_STILL_USED = timedelta(seconds=2 * deliveries.LEASE_SECONDS)  # whoever saw a webhook before it went is done by then
+_OF_DELETED = text("""
+    DELETE FROM deliveries WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM deliveries WHERE business_id = :business_id AND endpoint_id = :id
+        LIMIT 5000 FOR UPDATE SKIP LOCKED))""")
+_DELETED = text("""
+    DELETE FROM webhook_endpoints WHERE business_id = :business_id AND id = :id AND NOT EXISTS (
+        SELECT FROM deliveries WHERE business_id = :business_id AND endpoint_id = :id)""")
+
+
+def remove_deleted_webhooks() -> None:
+    """Remove what a deleted webhook was sent, with the attempts, and the webhook itself when nothing is left of it."""
+    gone = (WebhookEndpoint.state == "deleted", WebhookEndpoint.updated_at < now() - _STILL_USED)
+    query = select(WebhookEndpoint.business_id, WebhookEndpoint.id).where(*gone).order_by(WebhookEndpoint.updated_at)
+    found = db.session.execute(query.limit(1).with_for_update(skip_locked=True, key_share=True)).first()
+    if found:
+        for statement in (_OF_DELETED, _DELETED):
+            db.session.execute(statement, {"business_id": found.business_id, "id": found.id})
+
+
 # (every so many seconds, step)
 STEPS: Sequence[tuple[int, Callable[[], None]]] = (
     (1, step_replays),
     (2, due_files),
+    (2, remove_deleted_webhooks),
     (10, lost_messages),
     (10, due_erasures),
     (10, wake_conversations),

@@ -42,6 +42,12 @@ def health(endpoint_id: UUID) -> str:
     return render_template("settings/webhooks/_health.html", endpoint=endpoint, **webhook_views.health(endpoint))
 
 
+@routes.get("/<uuid:endpoint_id>/figures")
+def figures(endpoint_id: UUID) -> str:
+    endpoint = webhooks.get(g.business, endpoint_id)
+    return render_template("settings/webhooks/_figures.html", endpoint=endpoint, **webhook_views.figures(endpoint))
+
+
 @routes.get("/<uuid:endpoint_id>/chart")
 def chart(endpoint_id: UUID) -> str:
     endpoint = webhooks.get(g.business, endpoint_id)
@@ -124,11 +130,12 @@ def _get(endpoint_id: UUID, delivery_id: UUID) -> tuple[WebhookEndpoint, Deliver
 
 
 def _page(endpoint: WebhookEndpoint, rows: dict[str, Any], open_: Delivery | None) -> str:
+    """Show the page. What reads much of the log comes after it, unless a range is asked for by its link."""
     values = (
         rows
         | webhook_views.health(endpoint)
-        | webhook_views.chart(endpoint)
         | (webhook_views.delivery(open_) if open_ else {"delivery": None})
+        | (webhook_views.figures(endpoint) | webhook_views.chart(endpoint) if "range" in request.args else {})
     )
     rotating = webhooks.is_rotating(endpoint)
     headers = webhooks.custom_headers(endpoint)

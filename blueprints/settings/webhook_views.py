@@ -34,18 +34,27 @@ class Problem:
 
 
 def health(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    day = delivery_log.health(g.business, [endpoint.id])[endpoint.id]
-    week = delivery_log.health(g.business, [endpoint.id], hours=168)[endpoint.id]
+    """Tell what is wrong and what is under way. Asked every few seconds, so nothing here reads the whole log."""
+    waiting = delivery_log.waiting([endpoint.id])[endpoint.id]
     trouble = delivery_log.trouble(g.business, endpoint)
     recent = [item for item in replays.page(g.business, endpoint, 3) if _is_recent(item)]
     shown = [(item, replays.outcome(item)) for item in recent]
     return {
-        "day": day,
-        "week": week,
+        "waiting": waiting,
         "failed": trouble.count,
-        "trouble": _problem(endpoint, trouble, day),
+        "trouble": _problem(endpoint, trouble, waiting.waiting),
         "replays": shown,
         "busy": any(item.state == "running" or outcome["pending"] for item, outcome in shown),
+    }
+
+
+def figures(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    """Count a day and a week of the log; the page asks for this apart, and seldom."""
+    return {
+        "day": delivery_log.counts(g.business, [endpoint.id])[endpoint.id],
+        "week": delivery_log.counts(g.business, [endpoint.id], hours=168)[endpoint.id],
+        "times": delivery_log.response_times(g.business, endpoint),
+        "waiting": delivery_log.waiting([endpoint.id])[endpoint.id],
     }
 
 
@@ -53,19 +62,19 @@ def _is_recent(item: Replay) -> bool:
     return item.finished_at is None or now() - item.finished_at < SHOWN_REPLAY
 
 
-def _problem(endpoint: WebhookEndpoint, trouble: Any, day: Any) -> Problem | None:
+def _problem(endpoint: WebhookEndpoint, trouble: Any, left: int) -> Problem | None:
     """Find the words for what is wrong; None if nothing is."""
-    waiting = f"{day.waiting:,} {'delivery waits' if day.waiting == 1 else 'deliveries wait'}."
+    waiting = f"{left:,} {'delivery waits' if left == 1 else 'deliveries wait'}."
     if endpoint.state == "disabled":
         return Problem(endpoint.state_reason or "Switched off.", "Events are not kept for it.", "enable", "Enable")
     if endpoint.state == "paused":
-        kept = waiting if day.waiting else "New events are kept and sent later."
+        kept = waiting if left else "New events are kept and sent later."
         return Problem(endpoint.state_reason or "Paused.", kept, "resume", "Resume", "warn")
     count = f"{trouble.count:,} {'delivery' if trouble.count == 1 else 'deliveries'} failed"
     cause = f"{'all' if trouble.kinds == 1 else 'mostly'}: {trouble.error}" if trouble.count > 1 else trouble.error
     if endpoint.failing_since:
         since = times.when(endpoint.failing_since)
-        rest = f"{count}, {cause} {waiting if day.waiting else ''}" if trouble.count else waiting
+        rest = f"{count}, {cause} {waiting if left else ''}" if trouble.count else waiting
         return Problem(f"Failing since {since}.", rest, "test", "Send test")
     if not trouble.count:
         return None

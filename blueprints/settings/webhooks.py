@@ -31,10 +31,14 @@ OVERLAPS = {"24": "In 24 hours, or as soon as your receiver accepts the new one"
 
 @routes.get("")
 def index() -> str:
-    listed = webhooks.page(g.business)
-    health = delivery_log.health(g.business, [endpoint.id for endpoint in listed])
-    values = {"endpoints": listed, "health": health, **HERE}
-    return screens.page("settings/webhooks/list.html", "settings/webhooks/_list.html", **values)
+    values = _listed() | {"health": delivery_log.counts(g.business, [item.id for item in webhooks.page(g.business)])}
+    return screens.page("settings/webhooks/list.html", "settings/webhooks/_list.html", **values, **HERE)
+
+
+@routes.get("/live")
+def live() -> str:
+    """Give of the list what changes by the second, and costs little."""
+    return render_template("settings/webhooks/_live.html", **_listed())
 
 
 @routes.get("/new")
@@ -155,6 +159,11 @@ def delete(endpoint_id: UUID) -> Response | tuple[str, int]:
     return screens.go("/settings/webhooks")
 
 
+def _listed() -> dict[str, Any]:
+    listed = webhooks.page(g.business)
+    return {"endpoints": listed, "waiting": delivery_log.waiting([endpoint.id for endpoint in listed])}
+
+
 def _stored(endpoint: WebhookEndpoint, names: Iterable[str]) -> dict[str, Any]:
     """Give fields to compare: headers in clear, as sealed ones differ each time."""
     headers = webhooks.custom_headers(endpoint)
@@ -168,8 +177,8 @@ def _back(endpoint: WebhookEndpoint) -> str:
 
 
 def _deletion(endpoint: WebhookEndpoint, problem: AppError | None = None) -> str:
-    health = delivery_log.health(g.business, [endpoint.id])[endpoint.id]
-    return _sheet("delete", endpoint=endpoint, health=health, problem=problem)
+    left = delivery_log.waiting([endpoint.id])[endpoint.id].waiting
+    return _sheet("delete", endpoint=endpoint, left=left, problem=problem)
 
 
 def _done(endpoint: WebhookEndpoint, text: str) -> Response:

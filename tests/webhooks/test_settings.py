@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import g
@@ -21,7 +23,7 @@ from blueprints.settings import snippets
 from lib import js_json
 from lib.signing import guide_signature
 from models import AuditEntry, Delivery, Notice, WebhookEndpoint, db, now
-from services import customers, events, notices, replays, webhook_samples, webhooks
+from services import customers, delivery_log, events, notices, replays, webhook_samples, webhooks
 from tests import receivers
 from tests.lib import strangers
 from tests.people import PASSWORD, Somebody
@@ -86,6 +88,11 @@ def try_out(admin: Browser, path: str, **form: Any) -> Any:
     raise AssertionError("no result came")
 
 
+def aged(delivery_id: UUID, days: float) -> UUID:
+    """Make of an id the one that its row would have, had it been made so many days earlier."""
+    return UUID(int=delivery_id.int - (int(days * 86_400_000) << 80))
+
+
 def tell_of(who: Somebody, name: str) -> None:
     customers.sync(who.business, [{"name": name, "email": "someone@example.com"}])
     db.session.commit()
@@ -113,8 +120,14 @@ def test_another_business_finds_nothing(alice: Somebody, charlie: Somebody, clie
     delivery = db.session.scalar(select(Delivery).where(Delivery.endpoint_id == endpoint.id))
     notice = notices.unread(alice.business)[0]
     stranger, here = Browser(client, charlie), f"{HOOKS}/{endpoint.id}"
-    pages = ("", "/edit", "/menu", "/test", "/rotate", "/delete", "/deliveries", "/health", "/chart", "/replays/new")
-    for path in (*pages, f"/deliveries/{delivery.id}", f"/deliveries/{delivery.id}/body.json", f"/test/{delivery.id}"):
+    pages = ("", "/edit", "/menu", "/test", "/rotate", "/delete", "/deliveries", "/health", "/figures", "/chart")
+    for path in (
+        *pages,
+        "/replays/new",
+        f"/deliveries/{delivery.id}",
+        f"/deliveries/{delivery.id}/body.json",
+        f"/test/{delivery.id}",
+    ):
         assert stranger.get(here + path).status_code == 404, path
     for path in ("/edit", "/state", "/secret", "/rotate", "/delete", "/test", "/replays"):
         form = FORM | {"url": "https://example.com", "state": "paused"}
@@ -539,6 +552,61 @@ def test_the_bytes_of_an_erased_delivery_are_gone(alice: Somebody, admin: Browse
     here = f"{HOOKS}/{endpoint.id}/deliveries/{delivery.id}"
     assert admin.get(f"{here}/body.json").status_code == 404
     assert "erased" in plain(admin.get(here))
+
+
+def test_the_figures_of_a_day_and_a_week_come_apart_from_the_page_that_asks_every_few_seconds(
+    alice: Somebody, admin: Browser, receiver: Receiver
+) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    here = f"{HOOKS}/{endpoint.id}"
+    tell(alice.business, *(f"P{i}" for i in range(6)))
+    ids = list(db.session.scalars(select(Delivery.id).where(Delivery.endpoint_id == endpoint.id).order_by(Delivery.id)))
+    set_to = text("UPDATE deliveries SET state = :state, attempt_count = :n, finished_at = now() WHERE id = :id")
+    log = text(
+        "INSERT INTO attempts (business_id, delivery_id, number, part, started_at, duration_ms, request_headers,"
+        " response_headers) VALUES (:business, :id, :n, 1, now(), :ms, '{}', '{}')"
+    )
+    past = [("delivered", 1, 100), ("delivered", 1, 200), ("delivered", 2, 300), ("failed", 4, 400)]
+    for delivery_id, (state, tries, ms) in zip(ids, past, strict=False):
+        db.session.execute(set_to, {"id": delivery_id, "state": state, "n": tries})
+        db.session.execute(log, {"id": delivery_id, "business": alice.business.id, "n": tries, "ms": ms})
+    for delivery_id, days in ((ids[0], 3), (ids[3], 8)):  # ids tell the time; one was in this week, one before it
+        moved = {"id": delivery_id, "to": aged(delivery_id, days), "at": now() - timedelta(days=days)}
+        db.session.execute(text("DELETE FROM attempts WHERE delivery_id = :id"), moved)
+        db.session.execute(text("UPDATE deliveries SET id = :to, created_at = :at WHERE id = :id"), moved)
+    db.session.commit()
+    told = plain(admin.get(f"{here}/figures"))
+    assert "Delivered, 24 h 2 of 4, 1 after a retry" in told
+    assert "Success rate 100.0% 100.0% over 7 days" in told
+    assert "p95 295 ms p50 250 ms" in told
+    assert "Waiting now 2 oldest" in told
+    page = admin.get(here).text
+    assert "of 4, 1 after" not in page
+    assert re.search(rf'hx-get="{here}/figures" hx-trigger="load"', page)
+    assert re.search(rf'hx-get="{here}/chart" hx-trigger="load"', page)
+    whole = plain(admin.get(f"{here}?range=7d"))  # as those get it who come without a script
+    assert "of 4, 1 after a retry" in whole
+    assert "The same as a table" in whole
+    assert 'data-refresh="30"' in admin.get(f"{here}/figures").text
+    assert "Waiting" not in plain(admin.get(f"{here}/health"))
+    live = plain(admin.get(f"{HOOKS}/live"))
+    assert "2 oldest" in live
+
+
+def test_it_answers_again_when_what_was_kept_from_before_arrives_though_nothing_new_does(
+    alice: Somebody, receiver: Receiver
+) -> None:
+    endpoint = subscribe(alice.business, receiver.url())
+    tell(alice.business, "Kept")
+    (kept,) = db.session.scalars(select(Delivery.id).where(Delivery.endpoint_id == endpoint.id))
+    failed_at, arrived_at = now() - timedelta(minutes=10), now() - timedelta(minutes=5)
+    db.session.execute(
+        text("UPDATE deliveries SET id = :to, state = 'delivered', finished_at = :at WHERE id = :id"),
+        {"id": kept, "to": aged(kept, 1 / 24), "at": arrived_at},
+    )
+    db.session.commit()
+    assert delivery_log.answered_after(alice.business, endpoint, failed_at) == arrived_at
+    assert delivery_log.answered_after(alice.business, endpoint, arrived_at) is None
 
 
 def test_the_log_is_filtered_by_state_event_and_id(alice: Somebody, admin: Browser, receiver: Receiver) -> None:
