@@ -19,16 +19,19 @@ from channels.base import Rate
 from lib import rate_limit
 from models import ChannelAccount, Conversation, Message, db, now
 
+SOON = timedelta(minutes=2)  # longer than a held account's message waits between looks
 REST = 0.1  # seconds; an account that has spent its rate is not asked for less, or each of its messages would be
 _resting: dict[UUID, float] = {}  # account → until when, by the clock of this process
 
-# The first of each conversation alone: whatever is before it has come to an end.
+# The first of each conversation alone: whatever is before it has come to an end, or will not be tried for minutes; a
+# mail server that asks for a quarter of an hour shall not silence the agent for as long.
 _DUE = text("""
     SELECT * FROM (
         SELECT head.*, row_number() OVER (PARTITION BY account_id ORDER BY created_at) AS place FROM (
             SELECT DISTINCT ON (business_id, conversation_id)
                 business_id, id, account_id, channel, created_at, next_attempt_at
-            FROM messages WHERE next_attempt_at IS NOT NULL AND status IN ('queued', 'sending')
+            FROM messages WHERE next_attempt_at IS NOT NULL
+                AND (status = 'sending' OR (status = 'queued' AND next_attempt_at < :soon))
             ORDER BY business_id, conversation_id, created_at) AS head
         WHERE next_attempt_at <= :now AND id <> ALL(:under_way)
             AND account_id <> ALL(:accounts) AND channel <> ALL(:kinds)) AS due
@@ -49,7 +52,7 @@ def due(
     """
     resting = [account for account in list(_resting) if _rests(account)]
     left_out = {"under_way": list(under_way), "accounts": [*accounts, *resting], "kinds": list(kinds)}
-    return db.session.execute(_DUE, left_out | {"now": now(), "each": each, "most": most}).all()
+    return db.session.execute(_DUE, left_out | {"now": now(), "soon": now() + SOON, "each": each, "most": most}).all()
 
 
 def pause(message: Message, account: ChannelAccount) -> timedelta | None:

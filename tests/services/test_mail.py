@@ -76,7 +76,8 @@ def arrives(account: ChannelAccount, raw: bytes, **headers: str) -> list[Message
     db.session.commit()
     stored = db.session.scalars(select(StoredCallback).order_by(StoredCallback.id.desc()).limit(1)).one()
     before = set(db.session.scalars(select(Message.id).where(Message.account_id == account.id)))
-    assert worker.apply_due()
+    while worker.apply_due():  # whatever other tests left goes first
+        pass
     assert db.session.get_one(StoredCallback, (stored.business_id, stored.id)).error is None
     rows = db.session.scalars(select(Message).where(Message.account_id == account.id).order_by(Message.created_at))
     return [row for row in rows if row.id not in before]

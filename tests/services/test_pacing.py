@@ -91,6 +91,16 @@ class TestPace:
         assert (first.status, first.attempts) == ("queued", 0)
         assert pacing.due(each=8, most=100) == [], "none overtakes the one that waits"
 
+    def test_one_that_is_tried_again_soon_holds_those_behind_it_and_one_that_waits_for_minutes_does_not(
+        self, acme: Business, line: ChannelAccount
+    ) -> None:
+        joe = received(acme, line)
+        first, second = write(acme, joe, "one"), write(acme, joe, "two")
+        for wait, due in ((timedelta(seconds=45), []), (timedelta(minutes=5), [second.id])):
+            first.next_attempt_at = now() + wait
+            db.session.commit()
+            assert [row.id for row in pacing.due(each=8, most=100)] == due
+
     def test_the_rest_of_a_burst_goes_one_by_one(
         self, acme: Business, line: ChannelAccount, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -52,7 +52,8 @@ def arrives(account: ChannelAccount, raw: bytes) -> Message:
     headers = {"account": account.account_key, "authserv": "mx.acme.ie"}
     inbound.keep(account, Callback("IMAP", "imap://x", {}, {}, raw), headers=headers)
     db.session.commit()
-    assert worker.apply_due()
+    while worker.apply_due():  # whatever other tests left goes first
+        pass
     for file in db.session.scalars(select(Attachment).where(Attachment.business_id == account.business_id)):
         worker.fetch_attachment(str(file.business_id), str(file.id))
     db.session.expire_all()
