@@ -72,7 +72,7 @@ SCREENS = (
     Screen("profile", "/me"),
     Screen("api-access", "/settings/api-access"),
     Screen("key-form", "/settings/api-access", (click("text=Create API key"), SHEET)),
-    Screen("key-revoke", "/settings/api-access", (click("text=Revoke"), SHEET)),
+    Screen("key-revoke", "/settings/api-access", (click("a[href$='/revoke']"), SHEET)),
     Screen("channel-list", "/settings/channels"),
     Screen("channel-form", "/settings/channels/new/whatsapp"),
     Screen("channel", "/settings/channels", (click("article .btn"), seen("#channel-health"))),
