@@ -25,7 +25,7 @@ from services import pacing
 
 log = structlog.get_logger()
 
-BELL = jobs.BELLS["deliver_message"]
+BELL = "messages"
 LOOK_EVERY = 1.0  # seconds between looks at the database
 PAUSE = 0.05  # seconds between looks while there is much to do: a few large ones cost less than one for each message
 EACH = 8  # messages of one account that a look brings

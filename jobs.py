@@ -39,12 +39,8 @@ QUEUES = {
     "drain_webhooks": "webhooks",
 }
 TIMEOUTS = {"slow": 3600}  # seconds
-DRAINS = (
-    "apply_callbacks",
-    "deliver_messages",
-    "drain_webhooks",
-)  # each lives as long as its worker; bells wake it
-BELLS = {"deliver_message": "messages"}  # what a drain finds by itself: to ask for it is to ring
+# Each of these lives as long as its worker and finds by itself what is due: a bell wakes it, not a job.
+DRAINS = ("apply_callbacks", "deliver_messages", "drain_webhooks")
 Asked = tuple[str, str, tuple[UUID, ...]]  # job, bell or live; its name; what it is about
 
 
@@ -60,7 +56,7 @@ def init_app(app: Flask, redis_url: str) -> None:
 
 def run_later(name: str, *ids: UUID) -> None:
     """Ask for a job once this transaction has committed; asking twice is asking once."""
-    _asked()[("bell", BELLS[name], ()) if name in BELLS else ("job", name, ids)] = None
+    _asked()[("job", name, ids)] = None
 
 
 def ring(bell: str, *items: UUID) -> None:

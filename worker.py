@@ -52,7 +52,6 @@ log = structlog.get_logger()
 
 # One process each: a slow provider holds neither what comes in nor the webhooks.
 GROUPS = {"inbound": ["callbacks"], "outbound": ["messages"], "files": ["media", "slow"], "webhooks": ["webhooks"]}
-ALIVE_SECONDS = 5
 _stop = False
 T = TypeVar("T")
 

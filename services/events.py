@@ -38,8 +38,8 @@ TYPES = {
     "customer.merged": "Two customers became one",
     "webhook.test": "A test, sent on request",
 }
-# Facts that only open screens hear of: they have a place in the order and no body.
-SCREEN_TYPES = {"message.noted", "message.queued", "message.changed", "conversation.changed"}
+# Facts of other types (message.noted, message.queued, message.changed, conversation.changed) have a place in the order
+# and no body: open screens alone hear of them.
 LOGGED = frozenset(TYPES) - {"webhook.test"}  # what the log tells unless it is asked for tests, too
 MAX_BODY = 100_000  # bytes; Express refuses bodies over 102,400 and a refusal is not retried
 # There is something to tell while the body is an envelope: a fact for screens has none, and erasure overwrites it.

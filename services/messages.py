@@ -95,7 +95,7 @@ def send(
     if conversation.status in ("closed", "snoozed"):
         conversations.set_status(business, conversation, "open", by=sender.name)
     events.append(business.id, "message.queued", message=message)
-    jobs.run_later("deliver_message", business.id, message.id)
+    jobs.ring("messages")
     return message
 
 
@@ -129,7 +129,7 @@ def retry(business: Business, message: Message) -> None:
     message.status, message.error, message.error_code = "queued", None, None
     message.attempts, message.next_attempt_at, message.updated_at = 0, now(), now()
     events.append(business.id, "message.changed", message=message)
-    jobs.run_later("deliver_message", business.id, message.id)
+    jobs.ring("messages")
 
 
 def get(business: Business, message_id: UUID) -> Message:

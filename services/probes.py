@@ -81,7 +81,7 @@ def _let_one_try(account: ChannelAccount, doubt: Mapping[str, Any]) -> None:
     if message is None:
         return  # whichever comes next is the one
     message.next_attempt_at = now()
-    jobs.run_later("deliver_message", message.business_id, message.id)
+    jobs.ring("messages")
     wait = min(timedelta(seconds=2 * doubt["wait"]), LONGEST)
     known = {"probe": str(message.id), "next": (now() + wait).isoformat(), "wait": wait.total_seconds()}
     channel_accounts.keep_doubt(account, {**doubt, **known})

@@ -103,7 +103,7 @@ def go_on(message: Message) -> None:
     message.status, message.next_attempt_at, message.updated_at = "queued", now(), now()
     message.error = message.error_code = None
     events.append(message.business_id, "message.changed", message=message)
-    jobs.run_later("deliver_message", message.business_id, message.id)
+    jobs.ring("messages")
 
 
 def catch_up(message: Message) -> None:
